@@ -1,0 +1,33 @@
+"""What the carrier image and the generator agree on: paths, names, limits."""
+
+from __future__ import annotations
+
+RUN_DIR = "/dev/shm/carrier2"
+"""The only folder the carrier writes to. It belongs to the Pod's sandbox and outlives the container."""
+
+CONFIG = f"{RUN_DIR}/nginx.conf"
+TLS_DIR = f"{RUN_DIR}/tls"
+"""`<port>.crt` and `<port>.key`, delivered by the applier together with the configuration."""
+
+MINIMUM_NGINX = (1, 27, 4)
+"""First nginx with `keepalive_min_timeout`, without which a reload loses requests of keep-alive clients."""
+
+MAX_TOKEN = 4000
+"""Bytes a quoted token may have: nginx's configuration parser stops at 4096 (ngx_conf_file.c, NGX_CONF_BUFFER)."""
+
+MAX_REGEXES = 200
+"""Distinct regexes on one port; each costs a variable per request."""
+
+COMMANDS = frozenset(
+    (
+        "sh bash ash dash zsh busybox env tini dumb-init catatonit python python2 python3 python3.9 python3.10 python3.11 "
+        "python3.12 python3.13 python3.14 gunicorn uvicorn uwsgi celery flask django-admin node nodejs npm npx yarn pnpm "
+        "deno bun java catalina.sh mvn gradle dotnet ruby bundle rails puma rackup php php-fpm apache2-foreground httpd "
+        "nginx docker-entrypoint.sh entrypoint.sh start.sh run.sh perl erl elixir mix go caddy envoy postgres redis-server "
+        "mysqld mongod curl wget cat true test ls pg_isready redis-cli grpc_health_probe server app main"
+    ).split()
+)
+"""Names on the image's PATH that are links to the carrier."""
+
+COMMAND_DIRS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
+"""Folders of the image in which each of COMMANDS stands."""

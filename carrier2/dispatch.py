@@ -1,0 +1,90 @@
+"""The neutral routing model of one carrier: what it listens on and who gets which request. Plain data.
+
+The generator fills it in, `nginx.py` turns it into text; an address is always a literal IP, so that no name can fail
+to resolve when the configuration is loaded. Nothing here is checked for meaning: `generator/rules.py` has done that.
+What would break out of the text is checked again by `directive.py`, where the quoting is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["path", "method", "header", "query", "cookie"]
+Match = Literal["exact", "prefix", "regex"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Condition:
+    """One thing a request must have.
+
+    kind, match: what is compared, and how. `method` is always exact.
+    name: header (lower case, `-`), query parameter or cookie name (case-sensitive); empty for path and method.
+    value: the text or regex. A path prefix is by element and has no trailing slash ("" matches every path).
+    """
+
+    kind: Kind
+    match: Match
+    value: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A literal IPv4 or IPv6 address and a port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a bridge's requests go. `fallback`: answered by the cluster when nothing could be sent, or a 502.
+
+    mode `mirror`: the destination gets a copy, the cluster answers.
+    """
+
+    bridge: str
+    address: Address
+    mode: Literal["intercept", "mirror"] = "intercept"
+    fallback: Literal["cluster", "error"] = "cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """All `conditions` must hold (none: every request). Bridges are named by `Destination.bridge`."""
+
+    bridge: str
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One port of the container.
+
+    protocol: of the transport.
+    routes: in order of precedence, first match wins. Empty: the port is passed through untouched as a stream.
+    destinations: of the bridges named in `routes`.
+    tls: the port's certificate is delivered to the carrier and both sides speak TLS.
+    sni: server name sent to the shadow and the user's process when `tls`.
+    """
+
+    port: int
+    protocol: Literal["TCP", "UDP"] = "TCP"
+    routes: tuple[Route, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    tls: bool = False
+    sni: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Everything one carrier configuration says; one for all originals of a target.
+
+    service: IP addresses of Service Y' (the backup for unmatched traffic), at least one.
+    shadows: hostname of an original (as `uname -n` prints it, lower case) -> IPs of its own shadow(s), first one its own.
+    """
+
+    listeners: tuple[Listener, ...]
+    service: str
+    shadows: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -1,0 +1,80 @@
+"""The register of problem codes: severity, what it means, how it is cured. `docs/problems.md` is made from it.
+
+Codes are stable: a released code keeps its meaning; a code that is no longer needed is never used again.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+
+class Code(NamedTuple):
+    """`severity` as in `errors.Problem`; `meaning` and `cure` are the general text, a Problem has the particular one."""
+
+    severity: Literal["input", "refused", "warning"]
+    meaning: str
+    cure: str
+
+
+CODES: dict[str, Code] = {
+    # --- the stream (generator/text.py, generator/snapshot.py): exit 2, nothing written
+    "FileNotReadable": Code("input", "A file given with -f is not there or cannot be read.", "Check the path; `-` reads standard input."),
+    "NotText": Code("input", "The input is not UTF-8 text, or larger than 256 MiB.", "Give what `kubectl get ... -o yaml` prints."),
+    "YamlSyntax": Code("input", "The input is neither YAML nor JSON.", "Mend the line that is named."),
+    "DuplicateKey": Code("input", "A mapping holds the same key twice.", "Keep one of the two."),
+    "AmbiguousScalar": Code("input", "A plain scalar means one thing in YAML 1.1 and another in YAML 1.2 (yes, no, on, off, 0644, 12:30).", "Quote it, or write true, false, 0o644 or 420."),
+    "NotAnObject": Code("input", "A document is not a Kubernetes object: apiVersion, kind or metadata.name is missing or of the wrong type.", "Give whole objects, as `kubectl get -o yaml` prints them."),
+    "DuplicateObject": Code("input", "The same object (kind, namespace, name) is in the stream twice with different content.", "Keep the newer one."),
+    "SnapshotIncomplete": Code("input", "An object that another one refers to is not in the stream, so the truth about the target cannot be read.", "Record with `kubectl get pods,services,deployments,replicasets,statefulsets,daemonsets,endpointslices,networkpolicies,pdb,hpa,pvc,resourcequotas,configmaps -o yaml`."),
+    "WrongType": Code("input", "A field has a value of the wrong type.", "Give the type that is named."),
+    "UnknownField": Code("input", "A field is not part of GefyraBridge or GefyraBridgeMount.", "Remove or correct it; the nearest known field is named."),
+    "BadTime": Code("input", "A time is not RFC 3339.", "Write 2026-11-24T22:00:00Z."),
+    "TargetUnknown": Code("input", "A bridge or mount names a workload, container or mount that is not in the stream.", "Correct the name, or add the object to the stream."),
+    # --- a bridge on its own (generator/bridge.py, rules.py, language.py)
+    "RuleInvalid": Code("refused", "A condition of a rule is not well formed: unknown type, empty value, bad header name, control character, path without a leading slash.", "See the example that is given."),
+    "RegexUnsupported": Code("refused", "A regex uses something outside the documented RE2-like subset, where engines disagree or matching can explode.", "Rewrite it without the part under the caret."),
+    "RuleNeverFires": Code("refused", "The conditions of a rule contradict each other, so no request can meet them.", "Remove one of the two, or make two rules of them (a list of rules means OR)."),
+    "RuleIdentical": Code("refused", "Another, older bridge on the same target and port has the same rule.", "Make the rule more specific, or ask the owner that is named."),
+    "PortMappingInvalid": Code("refused", "portMappings is missing, or an entry is not \"LOCAL:REMOTE\".", "Write portMappings: [\"3000:8080\"] (LOCAL on the user's machine, REMOTE in the container)."),
+    "PortUnknown": Code("refused", "A bridge names a port that the target container does not have.", "Use one of the ports that are listed."),
+    "PortNotHttp": Code("refused", "A bridge with rules names a UDP port; rules need HTTP.", "Name a TCP port that speaks HTTP."),
+    "TlsPortNoCertificate": Code("refused", "A bridge with rules names a port that speaks TLS and the mount brings no certificate; without one the port is passed through unread.", "Give the mount providerParameter.tls, per port or for all."),
+    "EndpointUnresolved": Code("warning", "The bridge's connection has not reported where its traffic goes, or names a host that is neither an IP address nor a Service in the stream; its requests stay in the cluster.", "Wait for the connection provider, or check clusterEndpoint."),
+    "BridgeExpired": Code("warning", "The bridge's sunset lies in the past: it is removed.", "Create it again with a later sunset."),
+    # --- a mount or its target (generator/preflight.py)
+    "MountDuplicate": Code("refused", "Another, older mount has the same target.", "Use that one; a workload and container is mounted once."),
+    "WorkloadKindUnsupported": Code("refused", "The target is not a Deployment, StatefulSet, DaemonSet, ReplicaSet or Pod.", "Name one of these."),
+    "ContainerAmbiguous": Code("refused", "The Pod has several containers and the mount does not say which.", "Set targetContainer to one of those listed."),
+    "HostNetwork": Code("refused", "The Pod uses hostNetwork: a shadow on the same node could not bind the same ports.", "Bridge a workload with a network namespace of its own."),
+    "HostIPC": Code("refused", "The Pod uses hostIPC: /dev/shm belongs to the node, where the carrier's configuration would be seen by others and outlive the Pod.", "Set hostIPC: false in the workload."),
+    "HostPort": Code("warning", "A container port has a hostPort; shadows are made without it, since one node has that port once.", "Nothing to do; clients of the node's port reach the carrier as before."),
+    "ReadWriteOncePod": Code("refused", "A volume claim is ReadWriteOncePod: a second Pod can never mount it.", "Use ReadWriteOnce and allowSharedVolumes, or bridge another workload."),
+    "SharedVolume": Code("refused", "A shadow would write to the same ReadWriteOnce volume as its original.", "If the application bears two writers, set providerParameter.allowSharedVolumes: true on the mount."),
+    "SharedIdentity": Code("refused", "The StatefulSet's Pods have volumes of their own: a shadow would be a second Pod with the same identity and data.", "If the application bears that, set providerParameter.allowSharedVolumes: true on the mount."),
+    "CommandUnknown": Code("refused", "The container's command, an exec probe or an exec hook has a name that the carrier image does not stand in for.", "Build a carrier image with that name (Containerfile in the message) and set providerParameter.carrierImage on the mount."),
+    "ExecProbe": Code("warning", "A probe runs a command in the container; while bridged the carrier answers it with its own health, not the application's.", "Prefer an httpGet, tcpSocket or grpc probe: these pass through to the shadow."),
+    "StaticPod": Code("refused", "The Pod is a mirror of a static Pod; the API server cannot change it.", "Bridge a Pod that the API server owns."),
+    "WindowsPod": Code("refused", "The Pod runs on Windows; the carrier is a Linux image.", "Bridge a Linux workload."),
+    "ImmutableField": Code("warning", "An object of ours was changed by hand in a field that Kubernetes does not let us change back; it is deleted and made again.", "Do not edit objects labelled app.kubernetes.io/managed-by: bascule."),
+    "MeshSidecar": Code("warning", "The Pod carries a service mesh proxy; it runs in the original and again in the shadow.", "Check the mesh's telemetry after bridging; exclude the carrier's hop to the shadow from mTLS if it fails."),
+    "ImagePolicy": Code("warning", "Something in the cluster may refuse the carrier image: an image policy, a pull policy of Never, or missing pull secrets. The rehearsal shows it before a live container is touched.", "Allow or load the carrier image."),
+    "Autoscaler": Code("warning", "A HorizontalPodAutoscaler scales the target; it now sees idle carriers and may scale it down. Shadows stay as many as the originals were.", "Expect fewer originals; raise minReplicas if that matters."),
+    "DisruptionBudget": Code("warning", "While originals are held, a PodDisruptionBudget counts them as not ready and blocks evictions for those seconds; shadows are outside the budget.", "Nothing to do; a node drain at that moment waits."),
+    "DisruptionBudgetSelectsAll": Code("refused", "A PodDisruptionBudget or other selector of the namespace matches whatever labels a shadow has.", "Narrow the selector."),
+    "QuotaExceeded": Code("refused", "The namespace's ResourceQuota has no room for the shadows and rehearsals.", "Raise the quota by what is named, or scale down."),
+    "ServicePublishesNotReady": Code("warning", "A Service of the target publishes addresses that are not ready, so an original cannot be taken out of it while its image is swapped.", "Expect refused connections through that Service for under a second per Pod."),
+    "PortUndeclared": Code("warning", "A Service sends traffic to a port that no container declares; in a Pod of several containers it cannot be told whose it is.", "Declare the port in the container that listens on it."),
+    "PortUnsupported": Code("refused", "The container has an SCTP port, which nginx cannot carry.", "Bridge a container without SCTP ports."),
+    "NameClash": Code("refused", "An object that is not ours has the name that one of ours needs.", "Rename or delete it."),
+    "NetworkPolicyElsewhere": Code("warning", "A NetworkPolicy in another namespace lets the original in by its labels; the shadow does not carry them and we change nothing in other namespaces.", "Add the peer that is named to that policy."),
+    "RolloutStuck": Code("warning", "New Pods of the target never became ready; they are left alone, and bridged only once they are.", "Mend or undo the rollout."),
+    "WorkloadPaused": Code("warning", "The Deployment's rollout is paused; the Pods that run are bridged, those of the next revision when they come.", "Nothing to do."),
+    "WorkloadDeleting": Code("refused", "The target is being deleted.", "Nothing to do; the mount waits for a new one until its missingGracePeriod ends."),
+    "TargetMissing": Code("refused", "The target is not in the cluster.", "Create it, or delete the mount."),
+    "NoReadyPods": Code("warning", "The target has no ready Pod, so there is nothing to bridge yet.", "Scale it up or mend it."),
+    "PodTerminating": Code("warning", "A Pod of the target is being deleted; it is left alone.", "Nothing to do."),
+    "PodFailed": Code("warning", "A Pod of the target has failed or was evicted; it is left alone.", "Delete it when you have read why."),
+    "MountExpired": Code("warning", "The mount's sunset lies in the past: it is removed.", "Create it again with a later sunset."),
+    "RehearsalFailed": Code("warning", "The carrier could not start beside the original; no live container was touched.", "Read the reason; typical: pull secret, admission policy, node full."),
+    "ShadowNotReady": Code("warning", "A shadow does not become ready; the originals go on serving.", "Read the shadow's events: `kubectl describe pod`."),
+}

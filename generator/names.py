@@ -1,0 +1,58 @@
+"""Each label, annotation, name and number that more than one module knows: the only place a literal is spelled."""
+
+from __future__ import annotations
+
+import hashlib
+
+GROUP = "bascule.dev"
+API_VERSION = "gefyra.dev/v1"
+CONTROL_NAMESPACE = "gefyra"
+SETTINGS_CONFIGMAP = "bascule"
+DEFAULT_CARRIER_IMAGE = "bascule-carrier2:0.1.0"
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "bascule"
+
+# labels
+ROLE = f"{GROUP}/role"  # shadow, rehearsal, service, carrier-config, policy: on every object of ours
+TARGET = f"{GROUP}/target"  # id of the workload: on every object of ours
+CARRIER = f"{GROUP}/carrier"  # id of the workload: on an original from its hold until it is restored
+HELD = f"{GROUP}/held"  # "true" on a Pod kept out of its Services' endpoints
+
+# annotations
+WORKLOAD = f"{GROUP}/workload"  # Kind/name, on every object of ours
+SHADOW = f"{GROUP}/shadow"  # on an original: the name of its own shadow
+SPEC_HASH = f"{GROUP}/spec-hash"  # on a shadow or rehearsal Pod
+CONFIG_HASH = f"{GROUP}/config-hash"  # on a carrier ConfigMap
+DRAINED_SINCE = f"{GROUP}/drained-since"  # RFC 3339: since when no EndpointSlice lists this Pod as ready
+FLOOR = f"{GROUP}/shadow-floor"  # on Service Y': originals when the mount began
+
+# annotations with the container's name behind the slash: one plain value per container, no JSON inside JSON
+ORIGINAL_IMAGE = "original-image.bascule.dev/"
+REPLACED = "replaced-container.bascule.dev/"  # containerID that an image patch is replacing
+CONFIRMED = "carrier-config.bascule.dev/"  # <hash>@<containerID> that the carrier has confirmed
+
+# kube-proxy syncs at most once a second (--iptables-min-sync-period 1s); measured: 1.2 s loses nothing
+SETTLE_SECONDS = 1.2
+
+BOUND_TO_US = (f"{GROUP}/", ORIGINAL_IMAGE, REPLACED, CONFIRMED)
+
+
+def is_ours(key: str) -> bool:
+    """Whether a label or annotation key belongs to us."""
+    return key.startswith(BOUND_TO_US)
+
+
+def digest(text: str, length: int = 8) -> str:
+    """The first `length` hex digits of SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def fit(name: str, room: int) -> str:
+    """`name` if it has at most `room` characters, else its head and 8 hex digits of all of it (RFC 1123 label)."""
+    return name if len(name) <= room else f"{name[: room - 9].rstrip('-.')}-{digest(name)}"
+
+
+def target_id(kind: str, name: str) -> str:
+    """Label value and name stem for a workload: `deployment-web`, at most 45 characters, a valid RFC 1123 label."""
+    return fit(f"{kind.lower()}-{name.replace('.', '-')}" + ("" if "." not in name else f"-{digest(name, 4)}"), 45)
