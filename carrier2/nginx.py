@@ -1,0 +1,160 @@
+"""A Dispatch becomes the text of the carrier's nginx configuration.
+
+    directive.py   the tree of directives, and all quoting
+    maps.py        routes -> maps: which upstream a request goes to
+    server.py      one HTTP port
+    upstreams.py   addresses -> upstream blocks
+    relocate.py    where the result runs
+
+A port with routes is an HTTP server: HTTP/1.1, websockets, h2c and gRPC on one socket. A port without is a stream, passed
+through unread. What the application sees differs from what the client sent only where HTTP/1.1 is hop by hop
+(Connection, TE, Expect); nothing is added, and nothing is ever buffered to a file, since the files would be memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from carrier2 import directive, upstreams
+from carrier2.directive import COLUMN, DOLLAR, Directive, Quoted, block, mapping, regex, simple
+from carrier2.dispatch import Dispatch, Listener
+from carrier2.maps import fields, router
+from carrier2.relocate import Place, addresses
+from carrier2.server import H1, H2, decision, server
+
+CONNECT_TIMEOUT = "2s"
+"""For one server. The next one, if there is one, is asked after it."""
+
+FOREVER = "24h"
+"""Timeouts that are the application's to decide."""
+
+UDP_SESSION = "60s"
+"""How long a client's UDP port keeps its shadow without traffic."""
+
+_APPLICATION_HEADERS = ("Date", "Server", "X-Pad", *(f"X-Accel-{n}" for n in ("Expires", "Redirect", "Limit-Rate", "Buffering", "Charset")))
+_NOT_OURS_TO_OBEY = (*(h for h in _APPLICATION_HEADERS if h.startswith("X-Accel-")), "Expires", "Cache-Control", "Set-Cookie", "Vary")
+_TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def render(dispatch: Dispatch, place: Place | None = None) -> str:
+    """The whole configuration. place: where it runs, by default in a Pod. Raises Unquotable (a ValueError) for text
+    that nginx cannot hold: control characters, a quoted token above contract.MAX_TOKEN, a regex with a named group."""
+    place = place or Place()
+    listeners = sorted(dispatch.listeners, key=lambda each: (each.port, each.protocol))
+    http = [each for each in listeners if each.routes]
+    stream = [each for each in listeners if not each.routes]
+    return directive.render(
+        [
+            simple("user", "root", note="a root container stays root, as its application was; others ignore this"),
+            simple("worker_processes", 1),
+            simple("worker_shutdown_timeout", "1h", note="how long a reload lets open connections live"),
+            simple("pid", f"{place.run_dir}/nginx.pid"),
+            simple("error_log", "stderr", "warn"),
+            block("events", of=[simple("worker_connections", 4096)]),
+            *([block("http", of=_http(dispatch, http, place))] if http else []),
+            *([block("stream", of=_stream(dispatch, stream, place))] if stream else []),
+        ]
+    )
+
+
+def _http(dispatch: Dispatch, listeners: list[Listener], place: Place) -> Iterator[Directive]:
+    variables, maps = fields(c for listener in listeners for route in listener.routes for c in route.conditions)
+    groups: set[upstreams.Upstream] = set()
+    servers = []
+    for listener in listeners:
+        name = f"c2_{listener.port}"
+        targets = {each.bridge: upstreams.bridge(dispatch, listener, each) for each in listener.destinations}
+        used = [targets[route.bridge] for route in listener.routes]
+        groups |= {*used, *upstreams.cluster(dispatch, listener.port)}
+        first, routing = router(name, listener.routes, {bridge: to.name for bridge, to in targets.items()}, variables)
+        maps += [*routing, *decision(dispatch, listener, name, first)]
+        servers.append(server(listener, name, _listen(dispatch, listener, place, "ssl" if listener.tls else ""), place))
+    yield from _common(place)
+    yield from _hash_sizes(maps)
+    yield from _shared_maps()
+    yield from maps
+    yield from upstreams.blocks(groups, place, (H1, H2), *upstreams.IDLE)
+    yield from servers
+
+
+def _common(place: Place) -> Iterator[Directive]:
+    """What holds for every HTTP port (ngx_http_core_module, ngx_http_proxy_module, ngx_http_grpc_module)."""
+    yield from (simple(f"{name}_temp_path", f"{place.run_dir}/{name}") for name in _TEMPORARY)
+    yield simple("access_log", "off")
+    yield simple("server_tokens", "off")
+    yield simple("underscores_in_headers", "on", note="pass every request that the application would have taken")
+    yield simple("ignore_invalid_headers", "off")
+    yield simple("client_max_body_size", 0)
+    yield simple("large_client_header_buffers", 8, "32k")
+    yield from (simple(f"{name}_timeout", FOREVER) for name in ("client_header", "client_body", "send"))
+    yield simple("keepalive_timeout", "1h", note="clients close idle connections, not the carrier; a reload loses no request")
+    yield simple("keepalive_time", FOREVER)
+    yield simple("keepalive_requests", 100_000_000)
+    yield simple("keepalive_min_timeout", "3s")
+    yield simple("proxy_http_version", "1.1", note="bytes pass as they come, never through a file")
+    yield simple("proxy_request_buffering", "off")
+    yield simple("proxy_buffering", "off")
+    yield simple("proxy_max_temp_file_size", 0)
+    yield simple("proxy_buffers", 8, "16k")
+    yield simple("proxy_redirect", "off")
+    for protocol in ("proxy", "grpc"):
+        yield simple(f"{protocol}_buffer_size", "16k", note=f"{protocol}: only what could not be sent goes to another server")
+        yield simple(f"{protocol}_connect_timeout", CONNECT_TIMEOUT)
+        yield simple(f"{protocol}_next_upstream", "error", "timeout")
+        yield from (simple(f"{protocol}_{way}_timeout", FOREVER) for way in ("read", "send"))
+        yield from (simple(f"{protocol}_pass_header", header) for header in _APPLICATION_HEADERS)
+        yield simple(f"{protocol}_ignore_headers", *(h for h in _NOT_OURS_TO_OBEY if protocol == "proxy" or h.startswith("X-Accel-")))
+
+
+def _shared_maps() -> Iterator[Directive]:
+    yield block("geo", DOLLAR, of=[simple("default", Quoted('"$"'))], note="a literal dollar")
+    yield mapping("$http_upgrade", "$c2_connection", ("default", "upgrade"), ("", ""), note="websockets")
+    yield mapping(
+        f"$server_protocol{COLUMN}$http_content_type",
+        "$c2_grpc",
+        ("default", ""),
+        (regex(r"^HTTP/2\.0\t(?i)application/grpc(?:$|[+;])"), "1"),
+        note="gRPC",
+    )
+
+
+def _stream(dispatch: Dispatch, listeners: list[Listener], place: Place) -> Iterator[Directive]:
+    """Ports without routes (ngx_stream_core_module, ngx_stream_proxy_module)."""
+    maps = [upstreams.own(dispatch, port, f"$c2_{port}_own") for port in sorted({each.port for each in listeners})]
+    yield from _hash_sizes(maps)
+    yield simple("proxy_connect_timeout", CONNECT_TIMEOUT)
+    yield simple("proxy_half_close", "on")
+    yield from maps
+    groups = {group for each in listeners for group in upstreams.cluster(dispatch, each.port)}
+    yield from upstreams.blocks(groups, place, ("",))
+    for each in listeners:
+        udp = each.protocol == "UDP"
+        yield block(
+            "server",
+            of=[
+                *_listen(dispatch, each, place, "udp" if udp else ""),
+                simple("proxy_timeout", UDP_SESSION if udp else FOREVER),
+                simple("proxy_pass", f"$c2_{each.port}_own"),
+            ],
+            note=f"port {each.port}, passed through",
+        )
+
+
+def _listen(dispatch: Dispatch, listener: Listener, place: Place, *options: str) -> Iterator[Directive]:
+    """IPv4 always; IPv6 only in a cluster that has it, as `[::]` fails where the kernel does not."""
+    options = tuple(filter(None, options))
+    yield simple("listen", place.listen(listener.port), *options)
+    if any(":" in address.host for address in addresses(dispatch)):
+        yield simple("listen", f"[::]:{listener.port}", *options, "ipv6only=on")
+
+
+def _hash_sizes(maps: Iterable[Directive]) -> Iterator[Directive]:
+    """Before the first map: a power of two >= 4 x the largest map, and a bucket that holds the longest key with
+    ngx_hash_elt_t around it (ngx_hash.c, NGX_HASH_ELT_SIZE), in cache lines."""
+    blocks = [[entry.name for entry in each.block or () if not entry.name.startswith('"~')] for each in maps]
+    most = max((len(keys) for keys in blocks), default=0)
+    longest = max((len(key.encode()) for keys in blocks for key in keys), default=0)
+    yield simple("map_hash_max_size", max(2048, 1 << (4 * most - 1).bit_length()))
+    yield simple("map_hash_bucket_size", max(128, (longest + 18 + 63) // 64 * 64))
+    yield simple("variables_hash_max_size", max(2048, 1 << (4 * len(list(maps)) - 1).bit_length()))
+    yield simple("variables_hash_bucket_size", 128)

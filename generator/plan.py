@@ -1,0 +1,141 @@
+"""What should exist against what does -> an ordered list of changes, each with its reason.
+
+Deleting is planning with less desired: there is no second path. A plan never holds a change to an object that is neither
+ours nor a Pod of a target; that is a law the tests hold over generated clusters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from generator import names
+from generator.generate import Desired
+from generator.patch import Op, patch
+from generator.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One write.
+
+    patch: RFC 6902 operations, for `patch`. body: the object, for `create`. subresource: "status" or "".
+    restarts: containers that this write restarts.
+    """
+
+    op: Literal["create", "patch", "delete"]
+    key: Key
+    reason: str
+    patch: tuple[Op, ...] = ()
+    body: Obj | None = None
+    subresource: str = ""
+    restarts: int = 0
+
+
+_CREATE_ORDER = ("NetworkPolicy", "Service", "ConfigMap", "Pod")
+_MUTABLE_POD_SPEC = frozenset(("containers", "initContainers", "tolerations", "activeDeadlineSeconds"))
+
+
+def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
+    """The changes of this moment, in the order in which they are written."""
+    wanted = {key_of(o): o for o in desired.objects}
+    creates, patches, statuses, deletes = [], [], [], []
+    for key, obj in wanted.items():
+        live = _live(snapshot, key)
+        reason = desired.reasons[key]
+        if live is None:
+            creates.append(Change("create", key, reason, body=obj))
+        elif live is not obj and live != obj:
+            if _frozen(live, obj):
+                deletes.append(Change("delete", key, "ImmutableField: it was changed by hand and cannot be changed back; made again"))
+                continue
+            for change in _patches(key, live, obj, reason):
+                (statuses if change.subresource or key.kind in OUR_KINDS.values() else patches).append(change)
+    for obj in _owned(snapshot, desired):
+        key = key_of(obj)
+        if key not in wanted and not obj["metadata"].get("deletionTimestamp"):
+            deletes.append(Change("delete", key, _why_delete(obj)))
+    for key in desired.intent.expired if desired.scope is None else ():
+        deletes.append(Change("delete", key, "its sunset has passed"))
+    creates.sort(key=lambda c: (_CREATE_ORDER.index(c.key.kind), c.key))
+    patches.sort(key=lambda c: (c.key.kind == "Pod", bool(c.restarts), c.key))
+    statuses.sort(key=lambda c: (c.key.kind != "Pod", c.key))
+    deletes.sort(key=lambda c: (c.key.kind != "Pod", c.key))
+    return (*creates, *patches, *statuses, *deletes)
+
+
+def _live(snapshot: Snapshot, key: Key) -> Obj | None:
+    return snapshot.space(key.namespace).get(key.kind, key.name)
+
+
+def _frozen(live: Obj, desired: Obj) -> bool:
+    """Whether the change touches what Kubernetes does not let anyone change in place."""
+    if live["kind"] == "Service":
+        return bool(live["spec"].get("clusterIP") != desired["spec"].get("clusterIP"))
+    if live["kind"] != "Pod" or live["spec"] is desired["spec"]:
+        return False
+    changed = {k for k in live["spec"].keys() | desired["spec"].keys() if live["spec"].get(k) != desired["spec"].get(k)}
+    return not changed <= _MUTABLE_POD_SPEC
+
+
+def _patches(key: Key, live: Obj, desired: Obj, reason: str) -> Iterable[Change]:
+    """One patch of the object and, for a Pod, one of its status: a subresource is a write of its own."""
+    if key.kind != "Pod":
+        yield Change("patch", key, reason, tuple(patch(live, desired)))
+        return
+    main = {**desired, "status": live["status"]} if "status" in live else {k: v for k, v in desired.items() if k != "status"}
+    if operations := patch(live, main):
+        pairs = zip(live["spec"]["containers"], desired["spec"]["containers"], strict=True)
+        yield Change("patch", key, reason, tuple(operations), restarts=sum(a.get("image") != b.get("image") for a, b in pairs))
+    if live.get("status") != desired.get("status"):
+        only = {**live, "status": desired["status"]}
+        guarded = [op for op in patch(live, only) if op["path"] != "/metadata/resourceVersion"]
+        yield Change("patch", key, reason, tuple(guarded), subresource="status")
+
+
+def _owned(snapshot: Snapshot, desired: Desired) -> list[Obj]:
+    spaces = snapshot.spaces.values() if desired.scope is None else [snapshot.space(desired.scope.namespace)]
+    target = names.target_id(desired.scope.kind, desired.scope.name) if desired.scope else None
+    return [o for space in spaces for owner, objects in space.ours.items() if target in (None, owner) for o in objects if is_ours(o)]
+
+
+def _why_delete(obj: Obj) -> str:
+    role = labels_of(obj).get(names.ROLE, "")
+    if role == "rehearsal":
+        return "the rehearsal has served its purpose"
+    return "no original needs it any more" if role == "shadow" else "nothing of the target is bridged any more"
+
+
+def summary(changes: Iterable[Change]) -> dict[str, int]:
+    """The counts a person wants first. edited: objects that are neither ours nor Pods of a target; always 0."""
+    counts: Counter[str] = Counter()
+    for c in changes:
+        state = c.key.kind in OUR_KINDS.values()
+        counts["state" if state and c.op == "patch" else c.op] += 1
+        counts["restarts"] += c.restarts
+        counts["edited"] += c.op == "patch" and not state and c.key.kind not in ("Pod", "Service", "ConfigMap", "NetworkPolicy")
+    return {k: counts[k] for k in ("create", "patch", "delete", "restarts", "edited", "state")}
+
+
+def summary_line(changes: Iterable[Change]) -> str:
+    """The counts as one line."""
+    n = summary(changes)
+    parts = f"{n['create']} create, {n['patch']} patch, {n['delete']} delete"
+    restarts = f"{n['restarts']} container{'s' * (n['restarts'] != 1)} restart{'s' * (n['restarts'] == 1)}"
+    return f"{parts}; {restarts}; {n['edited']} objects of yours are edited"
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """A change as plain data, for `-o json`."""
+    result: dict[str, Any] = {"op": change.op, "kind": change.key.kind, "namespace": change.key.namespace, "name": change.key.name, "reason": change.reason}
+    if change.subresource:
+        result["subresource"] = change.subresource
+    if change.op == "patch":
+        result["patch"] = list(change.patch)
+    if change.body is not None:
+        result["body"] = change.body
+    if change.restarts:
+        result["restarts"] = change.restarts
+    return result

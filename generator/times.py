@@ -1,0 +1,30 @@
+"""RFC 3339 times, as the Kubernetes API writes them. There is no clock in here: `now` always comes from outside."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+
+def parse(text: str) -> datetime | None:
+    """The moment `text` names, or None when it is not RFC 3339 with a zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo and "T" in text.upper() else None
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """Seconds from one RFC 3339 time to another; infinite when `earlier` cannot be read, so that no one waits for it."""
+    start, end = parse(earlier), parse(later)
+    return (end - start).total_seconds() if start and end else float("inf")
+
+
+def after(text: str, seconds: float) -> str:
+    """The RFC 3339 time `seconds` after `text` (a valid time), with milliseconds only where they are needed."""
+    moment = parse(text)
+    if moment is None:
+        raise ValueError(f"not an RFC 3339 time: {text!r}")
+    moment += timedelta(seconds=seconds)
+    spec = "milliseconds" if moment.microsecond else "seconds"
+    return moment.isoformat(timespec=spec).replace("+00:00", "Z")

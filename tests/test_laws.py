@@ -1,0 +1,249 @@
+"""The laws of the generator, over generated clusters: what must hold whatever the cluster and the bridges are."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import jsonpatch
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from generator import names, selectors
+from generator.generate import generate
+from generator.plan import plan
+from generator.simulate import apply, fold, settle, world
+from generator.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
+from generator.text import write_yaml
+from generator.times import after
+from tests.strategies import NOW, Cluster, clusters
+
+LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+BOUND = 30
+"""Rounds within which every generated cluster must converge; the walk itself has about ten."""
+
+
+def _moments(cluster: Cluster) -> list[tuple[list[Obj], str]]:
+    """The snapshots an operator sees on the way in."""
+    state, now, seen = settle(world(cluster.stream), NOW), NOW, []
+    for _ in range(BOUND):
+        seen.append((list(state.values()), now))
+        snapshot = Snapshot.of(state.values(), now)
+        changes = plan(snapshot, generate(snapshot))
+        if not changes:
+            break
+        for change in changes:
+            state = apply(state, change, now)
+        now = after(now, 1.5)
+        state = settle(state, now)
+    return seen
+
+
+@LAW
+@given(cluster=clusters(), data=st.data())
+def test_order_of_input_changes_no_byte(cluster: Cluster, data: st.DataObject) -> None:
+    """Permuting the stream changes no byte of what is generated, at no moment of the walk."""
+    for objects, now in _moments(cluster)[::3]:
+        shuffled = data.draw(st.permutations(objects))
+        one, other = generate(Snapshot.of(objects, now)), generate(Snapshot.of(shuffled, now))
+
+        assert write_yaml(one.objects) == write_yaml(other.objects)
+        assert one.problems == other.problems
+        assert plan(Snapshot.of(objects, now), one) == plan(Snapshot.of(shuffled, now), other)
+
+
+@LAW
+@given(cluster=clusters())
+def test_input_is_never_changed(cluster: Cluster) -> None:
+    """Generating and planning leave the objects they were given as they were."""
+    for objects, now in _moments(cluster):
+        before = copy.deepcopy(objects)
+        snapshot = Snapshot.of(objects, now)
+        plan(snapshot, generate(snapshot))
+
+        assert objects == before
+
+
+@LAW
+@given(cluster=clusters())
+def test_applied_output_is_a_fixed_point(cluster: Cluster) -> None:
+    """With the cluster standing still, applying the output and generating again soon changes nothing more.
+
+    A write is an answer to what is seen, so a write may be followed by one that answers it (a hold by its drain, a confirmed
+    carrier by its bridge's state); never by its own undoing, and never for long.
+    """
+    for objects, now in _moments(cluster):
+        state, seen = world(objects), []
+        for _ in range(5):
+            snapshot = Snapshot.of(state.values(), now)
+            changes = plan(snapshot, generate(snapshot))
+            if not changes:
+                break
+            for change in changes:
+                state = apply(state, change, now)
+            seen.append({(c.op, c.key, c.subresource) for c in changes})
+
+        assert not changes
+        created = [key for step in seen for op, key, _ in step if op == "create"]
+        deleted = [key for step in seen for op, key, _ in step if op == "delete"]
+        assert not set(created) & set(deleted)
+        assert len(created) == len(set(created))
+
+
+@LAW
+@given(cluster=clusters())
+def test_patch_of_live_is_desired(cluster: Cluster) -> None:
+    """Applying the patches of a plan to the live objects gives exactly the desired ones."""
+    for objects, now in _moments(cluster):
+        snapshot = Snapshot.of(objects, now)
+        desired = generate(snapshot)
+        wanted = {key_of(o): o for o in desired.objects}
+        live = {key_of(o): o for o in objects}
+        for change in plan(snapshot, desired):
+            if change.op == "patch":
+                live[change.key] = jsonpatch.apply_patch(live[change.key], list(change.patch))
+        for change in plan(snapshot, desired):
+            if change.op == "patch":
+                assert live[change.key] == wanted[change.key]
+
+
+@LAW
+@given(cluster=clusters())
+def test_folding_converges_and_serves(cluster: Cluster) -> None:
+    """From any cluster the fold ends within the bound, and every original of an admitted target then carries and is in no hold."""
+    run = fold(cluster.stream, NOW, BOUND)
+
+    assert run.converged
+    for outcome in run.desired.outcomes.values():
+        if outcome.admitted:
+            assert outcome.originals
+            assert all(not o.held and o.ready for o in outcome.originals)
+            for container in outcome.configs:
+                assert all(o.containers[container].carried for o in outcome.originals)
+
+
+@LAW
+@given(cluster=clusters(), cuts=st.lists(st.integers(0, 12), min_size=1, max_size=8))
+def test_killed_operator_converges_to_the_same_end(cluster: Cluster, cuts: list[int]) -> None:
+    """An operator killed between any two writes, again and again, leaves a cluster from which the next one gets to the same end."""
+    whole = fold(cluster.stream, NOW, BOUND)
+    cut = fold(cluster.stream, NOW, BOUND + len(cuts), lambda n, changes: changes[: cuts[n]] if n < len(cuts) else changes)
+
+    assert cut.converged
+    assert _essence(cut.end) == _essence(whole.end)
+
+
+def _essence(objects: Sequence[Obj]) -> dict[Key, Any]:
+    """What an end state is about: specs, labels and states, without times, versions and ids."""
+    result: dict[Key, Any] = {}
+    for obj in objects:
+        if obj["kind"] == "EndpointSlice":
+            continue
+        images = [c.get("image") for c in obj.get("spec", {}).get("containers", ())]
+        result[key_of(obj)] = (labels_of(obj), images, obj.get("state"), obj.get("data") and sorted(obj["data"]))
+    return result
+
+
+@LAW
+@given(cluster=clusters())
+def test_taking_the_bridges_away_restores_everything(cluster: Cluster) -> None:
+    """With the bridges and mounts gone, at any moment of the walk, every original is again what it was and nothing of ours is left."""
+    before = world(cluster.objects)
+    for objects, now in _moments(cluster)[::2]:
+        run = fold([o for o in objects if key_of(o).kind not in OUR_KINDS.values()], now, BOUND)
+        end = world(run.end)
+
+        assert run.converged
+        assert not [k for k, o in end.items() if is_ours(o)]
+        for key, obj in before.items():
+            assert _owned_part(end[key]) == _owned_part(obj)
+            if key.kind == "Pod":
+                assert any(c["type"] == "Ready" and c["status"] == "True" for c in end[key]["status"]["conditions"])
+
+
+def _owned_part(obj: Obj) -> Any:
+    """All of an object but what the server writes: version, status, generation."""
+    metadata = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
+    return {k: v for k, v in obj.items() if k not in ("status", "metadata", "endpoints")} | {"metadata": metadata}
+
+
+@LAW
+@given(cluster=clusters())
+def test_nobody_selects_what_they_should_not(cluster: Cluster) -> None:
+    """No Service, budget or workload selects a Pod of ours, but the target's Services its joined shadows; these have a controller."""
+    watchers = [o for o in cluster.objects if o["kind"] not in ("Pod", "Node", "NetworkPolicy")]
+    for objects, _ in _moments(cluster):
+        originals = [o for o in objects if o["kind"] == "Pod" and not is_ours(o)]
+        for obj in objects:
+            if obj["kind"] != "Pod" or not is_ours(obj):
+                continue
+            role, target = labels_of(obj)[names.ROLE], labels_of(obj)[names.TARGET]
+            family = [o for o in originals if labels_of(o).get(names.CARRIER) == target or o["metadata"]["uid"] in {r["uid"] for r in obj["metadata"]["ownerReferences"]}]
+            allowed = {key_of(w) for w in watchers if w["kind"] == "Service" and any(_selected(w, o) for o in family)}
+            hits = {key_of(w) for w in watchers if _selected(w, obj)}
+            joined = bool({h for h in hits if h.kind == "Service"})
+
+            assert any(ref.get("controller") for ref in obj["metadata"]["ownerReferences"])
+            assert not joined or role == "shadow"
+            assert {h for h in hits if h.kind == "Service"} <= allowed
+            if not joined:
+                assert hits == set()
+
+
+def _selected(watcher: Obj, pod: Obj) -> bool:
+    selector = watcher["spec"].get("selector")
+    if watcher["kind"] == "Service":
+        return selectors.service_matches(selector, labels_of(pod))
+    return selectors.matches(selector, labels_of(pod))
+
+
+@LAW
+@given(cluster=clusters())
+def test_plans_touch_only_targets_and_ours(cluster: Cluster) -> None:
+    """Every change is to an object of ours, a bridge or mount, or a Pod of a target; and of such a Pod only image, our marks, Ready."""
+    allowed = ("/metadata/labels", "/metadata/annotations", "/metadata/resourceVersion", "/spec/containers/", "/status/conditions/")
+    for objects, now in _moments(cluster):
+        live = world(objects)
+        snapshot = Snapshot.of(objects, now)
+        desired = generate(snapshot)
+        for change in plan(snapshot, desired):
+            if change.op == "create":
+                assert change.body is not None and is_ours(change.body)
+                continue
+            obj = live[change.key]
+            if is_ours(obj) or change.key.kind in OUR_KINDS.values():
+                continue
+            assert change.op == "patch" and change.key.kind == "Pod"
+            for op in change.patch:
+                assert op["path"].startswith(allowed)
+                if op["op"] != "test" and op["path"].startswith("/spec/containers/"):
+                    assert op["path"].endswith("/image")
+                if op["op"] != "test" and op["path"].startswith(("/metadata/labels/", "/metadata/annotations/")):
+                    assert names.is_ours(op["path"].split("/", 3)[3].replace("~1", "/"))
+
+
+@LAW
+@given(cluster=clusters())
+def test_somebody_always_serves(cluster: Cluster) -> None:
+    """At no moment of install does a Service that had a ready endpoint have none, unless it publishes Pods that are not ready."""
+    services = [o for o in cluster.objects if o["kind"] == "Service"]
+    moments = _moments(cluster)
+    for objects, _ in moments:
+        for service in services:
+            if not any(_selected(service, o) for o in cluster.objects if o["kind"] == "Pod"):
+                continue
+            slices = [o for o in objects if o["kind"] == "EndpointSlice" and labels_of(o).get("kubernetes.io/service-name") == service["metadata"]["name"]]
+
+            assert any(e["conditions"]["ready"] for s in slices for e in s["endpoints"])
+
+
+def test_duplicate_object_is_refused() -> None:
+    """One name with two contents is an error that names it."""
+    from generator.errors import InputError
+    from tests import kube
+
+    pod = kube.pod("a", {"app": "a"}, [kube.container()], "10.0.0.1")
+    with pytest.raises(InputError, match="DuplicateObject: Pod shop/a"):
+        Snapshot.of([pod, {**pod, "spec": {"containers": []}}], NOW)

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Brings what the machine lacks, on Debian as root; anywhere else says in one line what to install. Safe to run again.
+#
+#   tools/bootstrap.sh python    a Python that can make a virtual environment; prints its path
+#   tools/bootstrap.sh test      that, and what `make test` needs besides
+set -euo pipefail
+
+goal=${1:?python or test}
+
+python() {
+  local name
+  for name in python3 python3.14 python3.13 python3.12 python3.11; do
+    if "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  return 1
+}
+
+go_is_new() {
+  local version
+  version=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || return 1
+  printf 'go1.24\n%s\n' "$version" | sort -V -C
+}
+
+# One line for each thing that is missing: the Debian packages that bring it.
+missing() {
+  python >/dev/null || echo "python3 python3-venv"
+  [ "$goal" = test ] || return 0
+  command -v git >/dev/null || echo "git"
+  command -v ip >/dev/null || echo "iproute2"
+  command -v unshare >/dev/null || echo "util-linux"
+}
+
+say() {
+  echo "bascule: $*" >&2
+  exit 2
+}
+
+[ "$goal" = python ] || [ "$(uname -s)" = Linux ] || say "make test needs Linux (network namespaces); make demo and make check work here"
+[ "$goal" = python ] || go_is_new || say "install Go 1.24 or newer, then run make again"
+
+packages=$(missing | tr '\n' ' ')
+if [ -n "$packages" ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+  echo "bascule: apt-get install $packages" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  # shellcheck disable=SC2086  # a list of words
+  { apt-get -qq update && apt-get -qq install -y --no-install-recommends $packages; } </dev/null >&2
+  packages=$(missing | tr '\n' ' ')
+fi
+[ -z "$packages" ] || say "install what these Debian packages bring (Python 3.11 or newer), then run make again: $packages"
+[ "$goal" != python ] || python

@@ -1,0 +1,575 @@
+"""Write the README.md and input.yaml of the golden cases that are built rather than recorded.
+
+    python tools/golden_inputs.py            all of them; then `make golden`, and read `git diff golden/`
+
+A recorded case is a folder whose input was put there by hand; this tool leaves it alone. A phase is the snapshot an operator
+sees N rounds after a change, taken from the simulated cluster, so that a reader can browse an install as documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from generator.simulate import STEP_SECONDS, apply, settle, world
+from generator.snapshot import OUR_KINDS, Obj, Snapshot, key_of
+from generator.generate import generate
+from generator.plan import plan
+from generator.text import write_yaml
+from generator.times import after
+from tests import kube
+from tests.kube import NOW, bridge, container, deployment, header, mount, path, pod, rule, service, workload
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+NODE: Obj = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1", "uid": "node1"}}
+
+
+class Case(NamedTuple):
+    """A case: title, intent in a line, objects or raw text, and the time."""
+
+    title: str
+    intent: str
+    objects: list[Obj] | str
+    now: str = NOW
+
+
+CASES: dict[str, Callable[[], Case]] = {}
+
+
+def case(name: str) -> Callable[[Callable[[], Case]], Callable[[], Case]]:
+    """Register a case."""
+
+    def register(make: Callable[[], Case]) -> Callable[[], Case]:
+        CASES[name] = make
+        return make
+
+    return register
+
+
+def settled(objects: Iterable[Obj], now: str = NOW) -> list[Obj]:
+    """The objects with the EndpointSlices a cluster would have."""
+    return list(settle(world(objects), now).values())
+
+
+def rounds(objects: Iterable[Obj], count: int, now: str = NOW) -> tuple[list[Obj], str]:
+    """What is there after some rounds of an operator."""
+    state = settle(world(objects), now)
+    for _ in range(count):
+        snapshot = Snapshot.of(state.values(), now)
+        for change in plan(snapshot, generate(snapshot)):
+            state = apply(state, change, now)
+        now = after(now, STEP_SECONDS)
+        state = settle(state, now)
+    return list(state.values()), now
+
+
+def without(objects: Iterable[Obj], *names: str) -> list[Obj]:
+    """The objects without the bridges and mounts of these names."""
+    return [o for o in objects if key_of(o).kind not in OUR_KINDS.values() or o["metadata"]["name"] not in names]
+
+
+# --- the RFC's example: workload Y with three Pods, Service Y, john by path and header, anna by header
+
+
+def rfc_workload(revision: str = "1", image: str = "localhost/echo:1") -> list[Obj]:
+    """Workload Y and Service Y."""
+    probe = {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 1}
+    app = {**container("app", image), "ports": [{"containerPort": 8080, "name": "http", "protocol": "TCP"}], "readinessProbe": probe}
+    return [NODE, *deployment("y", {"app": "y"}, [app], 3, 1, "default", revision), service("y", {"app": "y"}, 80, "http", "default")]
+
+
+def rfc() -> list[Obj]:
+    """The RFC's example before anything has happened."""
+    anna = bridge("anna", "y", [rule(header("owner", "anna"))], client="anna", endpoint="10.96.200.1:10000")
+    john = bridge("john", "y", [rule(path("/api/objects/5"), header("owner", "john"))], client="john", endpoint="10.96.200.2:10001")
+    return [*rfc_workload(), mount("y", "deployment/y", "app", "default"), anna, john]
+
+
+ROUNDS_IN = ("shadows", "join", "hold", "drain", "swap", "deliver", "release", "leave")
+INTENTS_IN = {
+    "shadows": "Shadows and the rehearsal run; the carrier's configuration can be written, since every address is known.",
+    "join": "The shadows enter the Service's endpoints beside the originals.",
+    "hold": "The endpoints list the shadows: the originals are held, out of the endpoints.",
+    "drain": "No endpoint lists an original any more: the time since when is noted.",
+    "swap": "The proxies have had their time: the image is swapped.",
+    "deliver": "The carriers run: the configuration is delivered and confirmed.",
+    "release": "The carriers are ready and confirmed: the originals are released into the endpoints.",
+    "leave": "The originals serve: the shadows leave the Service, and the rehearsal goes.",
+}
+
+
+def _phase_in(number: int) -> Callable[[], Case]:
+    name = ROUNDS_IN[number]
+    return lambda: Case(f"Install, round {number + 2}: {name}", INTENTS_IN[name], *rounds(rfc(), number + 1))
+
+
+CASES["rfc-01-create"] = lambda: Case(
+    "Install, round 1: create", "The RFC's example: workload Y with three Pods, two users; the shadows, Service Y' and the rehearsal are made.", settled(rfc())
+)
+for _number, _name in enumerate(ROUNDS_IN):
+    CASES[f"rfc-{_number + 2:02d}-{_name}"] = _phase_in(_number)
+
+
+def active() -> tuple[list[Obj], str]:
+    """The RFC's example, installed."""
+    return rounds(rfc(), len(ROUNDS_IN) + 2)
+
+
+@case("rfc-10-active")
+def _active() -> Case:
+    return Case("Installed", "Everything is as desired: there is nothing to do.", *active())
+
+
+@case("rfc-11-rule-change")
+def _rule_change() -> Case:
+    objects, now = active()
+    changed = [
+        {**o, "providerParameter": {"rules": [rule(path("/api/objects"), header("owner", "john"))]}} if o["metadata"]["name"] == "john" else o for o in objects
+    ]
+    return Case("Rule change", "John widens his path: one ConfigMap changes, three carriers are told, nothing restarts.", changed, now)
+
+
+@case("rfc-12-one-bridge-removed")
+def _one_removed() -> Case:
+    objects, now = active()
+    return Case("One bridge removed", "Anna goes: John's bridge stays, nothing restarts.", without(objects, "anna"), now)
+
+
+def _removed() -> tuple[list[Obj], str]:
+    objects, now = active()
+    return without(objects, "anna", "john", "y"), now
+
+
+ROUNDS_OUT = ("join", "hold", "drain", "swap", "wait", "release", "leave", "settle", "delete")
+INTENTS_OUT = {
+    "join": "The last bridge and the mount are gone: the shadows enter the Service again, the carriers bridge nobody any more.",
+    "hold": "The endpoints list the shadows: the carriers are held.",
+    "drain": "No endpoint lists a carrier: the time since when is noted.",
+    "swap": "The proxies have had their time: the application's image returns.",
+    "wait": "The application runs again and is ready: it is released, and every mark of ours comes off.",
+    "release": "The originals are in the endpoints again: the shadows leave.",
+    "leave": "No endpoint lists a shadow any more: the time since when is noted.",
+    "settle": "The proxies have had their time: everything of ours is deleted.",
+    "delete": "The cluster is as it was before the first bridge.",
+}
+
+
+def _phase_out(number: int) -> Callable[[], Case]:
+    name = ROUNDS_OUT[number]
+
+    def make() -> Case:
+        objects, now = _removed()
+        return Case(f"Restore, round {number + 1}: {name}", INTENTS_OUT[name], *rounds(objects, number, now))
+
+    return make
+
+
+for _number, _name in enumerate(ROUNDS_OUT):
+    CASES[f"rfc-{_number + 20:02d}-restore-{_name}"] = _phase_out(_number)
+
+
+@case("rfc-30-rollout-during-bridge")
+def _rollout() -> Case:
+    objects, now = active()
+    new = [o for o in rfc_workload("2", "localhost/echo:2") if o["kind"] in ("Pod", "ReplicaSet", "Deployment")]
+    leaving = [
+        {**o, "metadata": {**o["metadata"], "deletionTimestamp": now, "deletionGracePeriodSeconds": 30}}
+        if o["kind"] == "Pod" and o["metadata"]["labels"].get("app") == "y" and "bascule.dev/carrier" in o["metadata"]["labels"]
+        else o
+        for o in objects
+        if o["kind"] != "Deployment"
+    ]
+    moved = [{**o, "status": {**o["status"], "podIP": f"10.244.9.{n}", "podIPs": [{"ip": f"10.244.9.{n}"}]}} if o["kind"] == "Pod" else o for n, o in enumerate(new)]
+    return Case(
+        "Rollout during a bridge",
+        "The owner rolls out a new image: new Pods get new shadows and carriers, the old shadows stay until the old Pods are gone.",
+        settled([*leaving, *moved], now),
+        now,
+    )
+
+
+@case("rfc-31-original-deleted")
+def _original_deleted() -> Case:
+    objects, now = active()
+    victim = next(o for o in objects if o["kind"] == "Pod" and "bascule.dev/carrier" in (o["metadata"].get("labels") or {}))
+    return Case(
+        "Original deleted",
+        "One original is gone: the configuration no longer names its shadow, which stays as a spare, and the others go on.",
+        settled([o for o in objects if o is not victim], now),
+        now,
+    )
+
+
+@case("rfc-32-target-deleted")
+def _target_deleted() -> Case:
+    objects, now = active()
+    gone = {"Deployment", "ReplicaSet"}
+    kept = [o for o in objects if o["kind"] not in gone and not (o["kind"] == "Pod" and o["metadata"]["labels"].get("app") == "y")]
+    return Case("Target deleted", "The whole workload is gone: everything of ours goes, the mount says MISSING.", settled(kept, now), now)
+
+
+@case("rfc-33-hand-edited-shadow")
+def _edited() -> Case:
+    objects, now = active()
+    shadow = next(o for o in objects if o["kind"] == "Pod" and "shadow" in o["metadata"]["name"])
+    edited = {**shadow, "metadata": {**shadow["metadata"], "labels": {**shadow["metadata"]["labels"], "app": "y"}}}
+    return Case(
+        "Shadow edited by hand",
+        "Somebody gave a shadow the label that Service Y selects: it is taken off again.",
+        settled([edited if o is shadow else o for o in objects], now),
+        now,
+    )
+
+
+# --- kinds
+
+
+def _kind(kind: str, name: str) -> Callable[[], Case]:
+    def make() -> Case:
+        made = workload(kind, name, {"app": name}, [container("app")], 2, 1)
+        objects = [NODE, *made, service(name, {"app": name}), _direct(f"{kind.lower()}/{name}")]
+        return Case(f"{kind}", f"A bridge names a {kind} itself; no mount is needed.", settled(objects))
+
+    return make
+
+
+def _direct(target: str, *rules: Obj, name: str = "alice", **more: Any) -> Obj:
+    return bridge(name, target, list(rules) or [rule(header("x-user", "alice"))], client=name, **{"targetNamespace": "shop", "targetContainer": "app", **more})
+
+
+for _kind_name in ("StatefulSet", "DaemonSet", "ReplicaSet"):
+    CASES[f"kind-{_kind_name.lower()}"] = _kind(_kind_name, "web")
+
+
+@case("kind-pod")
+def _bare() -> Case:
+    objects = [NODE, pod("solo", {"app": "solo"}, [container()], "10.244.1.1"), service("solo", {"app": "solo"}), _direct("pod/solo")]
+    return Case("Pod", "A bare Pod is bridged like any other.", settled(objects))
+
+
+# --- rules and carrier, each installed, so that there is an nginx.conf
+
+
+def web(*controls: Obj, containers: list[Obj] | None = None, replicas: int = 1, extra: Iterable[Obj] = ()) -> list[Obj]:
+    """Deployment and Service `web` of namespace shop, with bridges and mounts."""
+    return [NODE, *deployment("web", {"app": "web"}, containers or [container()], replicas, 1), service("web", {"app": "web"}), *extra, *controls]
+
+
+def _installed(title: str, intent: str, objects: list[Obj]) -> Case:
+    return Case(title, intent, *rounds(objects, 10))
+
+
+def by(name: str, *conditions: Obj, port: str = "3000:8080", number: int = 1, **more: Any) -> Obj:
+    """A bridge on deployment/web with one rule."""
+    rules = [rule(*conditions)] if conditions else []
+    return bridge(name, "deployment/web", rules, (port,), name, f"10.200.0.{number}:10000", targetNamespace="shop", targetContainer="app", **more)
+
+
+@case("rules-kinds")
+def _rules() -> Case:
+    bridges = [
+        by("alice", header("x-user", "alice"), number=1),
+        by("bob", path("/api"), {"matchMethod": {"method": "POST"}}, number=2),
+        by("carol", {"matchCookie": {"name": "session", "value": "dev-", "type": "prefix"}}, number=3),
+        by("dave", {"matchQuery": {"name": "debug", "value": "1"}}, path("/api/orders"), number=4),
+        by("erin", header("x-trace", "^[0-9a-f]{8}-dev$", "regex"), number=5),
+        by("frank", path("/healthz", "exact"), number=6),
+    ]
+    return _installed("Every kind of rule", "Path, header, method, query, cookie; exact, prefix, regex; marks before paths.", web(*bridges))
+
+
+@case("rules-global-bridge")
+def _global() -> Case:
+    return _installed("Global bridge", "A bridge without rules gets what nobody else claims.", web(by("alice"), by("bob", header("x-user", "bob"), number=2)))
+
+
+@case("rules-or-and")
+def _or() -> Case:
+    both = bridge(
+        "alice",
+        "deployment/web",
+        [rule(path("/a"), header("x-user", "alice")), rule(path("/b", "exact"))],
+        endpoint="10.200.0.1:10000",
+        targetNamespace="shop",
+        targetContainer="app",
+    )
+    return _installed("Gefyra's rule lists", "A list of rules means OR, a list of conditions in `match` means AND.", web(both))
+
+
+@case("rules-case-and-quotes")
+def _hostile() -> Case:
+    values = ("Alice", "alice", 'a"b', "$host", "~.*", "default", "include", "a\\b", "#x; }")
+    return _installed(
+        "Values that look like nginx", "Quotes, variables, keywords and regex marks in a value are just text.", web(*(by(f"u{n}", header("x-user", v), number=n + 1) for n, v in enumerate(values)))
+    )
+
+
+@case("carrier-fallback-error")
+def _fallback() -> Case:
+    alice = by("alice", header("x-user", "alice"))
+    alice["providerParameter"]["fallback"] = "error"
+    return _installed("fallback: error", "Alice wants to see that her process is down instead of an answer from the cluster.", web(alice))
+
+
+@case("carrier-mirror")
+def _mirror() -> Case:
+    alice = by("alice", header("x-user", "alice"))
+    alice["providerParameter"]["mode"] = "mirror"
+    return _installed("mode: mirror", "Alice gets a copy, the cluster answers.", web(alice))
+
+
+@case("carrier-streams")
+def _streams() -> Case:
+    app = container("app", ports=(8080, 5432))
+    app["ports"].append({"containerPort": 5353, "protocol": "UDP"})
+    return _installed("TCP and UDP ports", "Ports without rules are passed through untouched.", web(by("alice", header("x-user", "alice")), containers=[app]))
+
+
+@case("carrier-two-containers")
+def _two() -> Case:
+    containers = [container("app"), container("admin", ports=(9000,)), container("log", ports=())]
+    other = bridge("bob", "deployment/web", [rule(path("/admin"))], ("4000:9000",), "bob", "10.200.0.2:10000", targetNamespace="shop", targetContainer="admin")
+    return _installed("Two containers", "Two containers of a Pod are bridged; they share the shadows, each has its carrier.", web(by("alice", header("x-user", "alice")), other, containers=containers))
+
+
+@case("carrier-tls")
+def _tls() -> Case:
+    app = {**container("app", ports=()), "ports": [{"containerPort": 8443, "name": "https", "protocol": "TCP"}]}
+    secret = {"certificate": {"secret": {"namespace": "shop", "name": "web-tls", "key": "tls.crt"}}, "key": {"secret": {"namespace": "shop", "name": "web-tls", "key": "tls.key"}}}
+    mounted = mount("web", "deployment/web", providerParameter={"tls": {**secret, "sni": "web.shop.example"}})
+    alice = bridge("alice", "web", [rule(header("x-user", "alice"))], ("3000:8443",), endpoint="10.200.0.1:10000")
+    return _installed("TLS port", "The mount names a certificate: the port speaks TLS on both sides and routes. No key is in any object.", web(mounted, alice, containers=[app]))
+
+
+@case("carrier-connection-service")
+def _connection() -> Case:
+    relay = service("gefyra-stowaway-proxy-10000", {"gefyra.dev/role": "connection"}, 10000, 10000, "gefyra")
+    alice = by("alice", header("x-user", "alice"))
+    alice["clusterEndpoint"] = {"8080": "gefyra-stowaway-proxy-10000.gefyra.svc.cluster.local:10000"}
+    return _installed("Connection by Service name", "Gefyra's provider reports a DNS name; the configuration holds the Service's address.", web(relay, alice))
+
+
+@case("network-policies")
+def _policies() -> Case:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "shop"}}}
+    kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+    deny = {**kind, "metadata": kube.meta("default-deny"), "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}}
+    let_in = [{"from": [{"podSelector": {"matchLabels": {"role": "gateway"}}}], "ports": [{"port": 8080, "protocol": "TCP"}]}]
+    allow = {**kind, "metadata": kube.meta("web"), "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"], "ingress": let_in}}
+    from_web = [{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}], "ports": [{"port": 5432, "protocol": "TCP"}]}]
+    database = {**kind, "metadata": kube.meta("db"), "spec": {"podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"], "ingress": from_web}}
+    return _installed("NetworkPolicies", "What let the original in and out lets its shadow in and out, and carriers reach both ends.", web(by("alice", header("x-user", "alice")), extra=[namespace, deny, allow, database]))
+
+
+@case("spare-shadows")
+def _spare() -> Case:
+    objects, now = rounds(web(by("alice", header("x-user", "alice")), replicas=3), 10)
+    pods = [o for o in objects if o["kind"] == "Pod" and o["metadata"]["labels"].get("app") == "web" and "bascule.dev/carrier" in o["metadata"]["labels"]]
+    kept = [o for o in objects if o not in pods[1:]]
+    return Case("Scaled down while bridged", "An autoscaler saw idle carriers: one original is left, its unmatched traffic is spread over three shadows.", settled(kept, now), now)
+
+
+# --- one case for each problem
+
+
+def problem(code: str, intent: str, objects: list[Obj] | str, now: str = NOW) -> None:
+    """A case that shows one problem code."""
+    kebab = "".join(f"-{c.lower()}" if c.isupper() and i and not code[i - 1].isupper() else c.lower() for i, c in enumerate(code))
+    CASES[f"problem-{kebab}"] = lambda: Case(code, intent, objects if isinstance(objects, str) else settled(objects, now), now)
+
+
+ALICE = by("alice", header("x-user", "alice"))
+
+
+def app(**more: Any) -> list[Obj]:
+    """One container with more fields."""
+    return [{**container(), **more}]
+
+
+def spec(**more: Any) -> list[Obj]:
+    """Deployment web whose Pods have more fields in their spec."""
+    return [{**o, "spec": {**o["spec"], **more}} if o["kind"] == "Pod" else o for o in web(ALICE)]
+
+
+def claim(mode: str) -> Obj:
+    """A PersistentVolumeClaim."""
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": kube.meta("data"), "spec": {"accessModes": [mode]}, "status": {"phase": "Bound"}}
+
+
+def with_claim(mode: str) -> list[Obj]:
+    """Deployment web with a volume."""
+    mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    return [{**o, "spec": {**o["spec"], "volumes": volumes}} if o["kind"] == "Pod" else o for o in web(ALICE, containers=app(**mounts), extra=[claim(mode)])]
+
+
+def text(*controls: Obj, more: str = "") -> str:
+    """Raw YAML: Deployment web, then what is given."""
+    return write_yaml(settled(web(*controls))) + more
+
+
+BRIDGE = """---
+apiVersion: gefyra.dev/v1
+kind: GefyraBridge
+metadata:
+  name: alice
+  namespace: gefyra
+targetNamespace: shop
+target: deployment/web
+portMappings: ["3000:8080"]
+"""
+
+problem("YamlSyntax", "A quote is never closed.", text(more=BRIDGE + 'client: "alice\n'))
+problem("DuplicateKey", "`target` is there twice.", text(more=BRIDGE + "target: deployment/other\n"))
+problem("AmbiguousScalar", "`on` is true in YAML 1.1 and a string in YAML 1.2.", text(more=BRIDGE + "client: on\n"))
+problem("NotAnObject", "A document has no kind.", text(more="---\nname: alice\n"))
+problem("DuplicateObject", "The same bridge twice, with different content.", text(more=BRIDGE + BRIDGE + "client: alice\n"))
+problem("WrongType", "portMappings is a string.", text(more=BRIDGE.replace('["3000:8080"]', '"3000:8080"')))
+problem("UnknownField", "A field is misspelt.", text(more=BRIDGE + "targetContaner: app\n"))
+problem("BadTime", "sunset is not RFC 3339.", text(more=BRIDGE + "sunset: tomorrow\n"))
+problem("TargetUnknown", "The workload's name is misspelt.", web({**ALICE, "target": "deployment/wbe"}))
+problem("SnapshotIncomplete", "The ReplicaSet between Deployment and Pods was not recorded.", [o for o in web(ALICE) if o["kind"] != "ReplicaSet"])
+problem("RuleInvalid", "A path without its leading slash.", web(by("alice", path("api"))))
+problem("RegexUnsupported", "A regex with a look-ahead.", web(by("alice", header("x-user", "^(?=a)b", "regex"))))
+problem("RuleNeverFires", "One header cannot have two values.", web(by("alice", header("x-user", "a"), header("x-user", "b"))))
+problem("RuleIdentical", "Bob asks for what Alice has.", web(ALICE, {**by("bob", header("x-user", "alice"), number=2), "metadata": kube.meta("bob", "gefyra", creationTimestamp="2026-11-24T21:00:00Z")}))
+problem("PortMappingInvalid", "The ports are the wrong way round for a reader: no colon.", web(by("alice", header("x-user", "alice"), port="8080:http")))
+problem("PortUnknown", "The container has no such port.", web(by("alice", header("x-user", "alice"), port="3000:9999")))
+problem("PortNotHttp", "Rules on a UDP port.", web(by("alice", header("x-user", "alice"), port="3000:5353"), containers=app(ports=[{"containerPort": 8080, "protocol": "TCP"}, {"containerPort": 5353, "protocol": "UDP"}])))
+problem("TlsPortNoCertificate", "The port speaks TLS and nobody brings a certificate.", web(by("alice", header("x-user", "alice"), port="3000:8443"), containers=app(ports=[{"containerPort": 8443, "name": "https", "protocol": "TCP"}])))
+problem("EndpointUnresolved", "The connection has not reported where the requests go.", web({**ALICE, "clusterEndpoint": {}}))
+problem("BridgeExpired", "The bridge's sunset has passed: it is removed.", web({**ALICE, "sunset": "2026-11-24T22:00:00Z"}))
+problem("MountExpired", "The mount's sunset has passed: it is removed.", web(mount("web", "deployment/web", sunset="2026-11-24T22:00:00Z")))
+problem("MountDuplicate", "Two mounts of one target, spelt differently.", web(mount("one", "deployment/web"), mount("two", "deploy/web")))
+problem("WorkloadKindUnsupported", "A CronJob has no Pods that wait for requests.", web({**ALICE, "target": "cronjob/web"}))
+problem("ContainerAmbiguous", "The Pod has two containers and none is named.", web({**ALICE, "targetContainer": ""}, containers=[container("app"), container("side", ports=(9000,))]))
+problem("HostNetwork", "The Pods use the node's network.", spec(hostNetwork=True))
+problem("HostIPC", "The Pods share the node's memory.", spec(hostIPC=True))
+problem("HostPort", "A node's port leads to the container.", web(ALICE, containers=app(ports=[{"containerPort": 8080, "hostPort": 80, "protocol": "TCP"}])))
+problem("ReadWriteOncePod", "The volume allows one Pod.", with_claim("ReadWriteOncePod"))
+problem("SharedVolume", "A shadow would be a second writer.", with_claim("ReadWriteOnce"))
+problem("CommandUnknown", "The carrier has no link of the command's name.", web(ALICE, containers=app(command=["/opt/shop/web"])))
+problem("ExecProbe", "A probe runs a command in the container.", web(ALICE, containers=app(readinessProbe={"exec": {"command": ["cat", "/tmp/ready"]}})))
+problem("WindowsPod", "The Pods run on Windows.", spec(os={"name": "windows"}))
+problem("MeshSidecar", "The Pods carry a mesh's proxy.", web(ALICE, containers=[container(), container("istio-proxy", ports=())]))
+problem("ImagePolicy", "The carrier image may not be pulled.", web(ALICE, containers=app(imagePullPolicy="Never")))
+problem("ServicePublishesNotReady", "A Service publishes Pods that are not ready.", web(ALICE, extra=[service("peers", {"app": "web"}, publishNotReadyAddresses=True)]))
+problem("PortUndeclared", "A Service sends to a port that no container declares.", web(ALICE, containers=[container(), container("side", ports=())], extra=[service("odd", {"app": "web"}, 90, 9090)]))
+problem("PortUnsupported", "A container listens on SCTP.", web(ALICE, containers=app(ports=[{"containerPort": 8080, "protocol": "TCP"}, {"containerPort": 9, "protocol": "SCTP"}])))
+problem("NameClash", "Something of somebody else has the name of Service Y'.", web(ALICE, extra=[service("deployment-web-shadow", {"app": "other"})]))
+
+
+@case("problem-quota-exceeded")
+def _quota() -> Case:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": kube.meta("pods"), "spec": {"hard": {"pods": "2"}}, "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}}}
+    return Case("QuotaExceeded", "The namespace has no room for the shadows.", settled(web(ALICE, extra=[quota])))
+
+
+@case("problem-disruption-budget-selects-all")
+def _selects_all() -> Case:
+    pdb = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": kube.meta("all"), "spec": {"minAvailable": 1, "selector": {}}}
+    return Case("DisruptionBudgetSelectsAll", "A budget counts every Pod of the namespace, so it would count shadows.", settled(web(ALICE, extra=[pdb])))
+
+
+@case("problem-autoscaler")
+def _autoscaler() -> Case:
+    hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": kube.meta("web"), "spec": {"minReplicas": 1, "maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}}
+    return Case("Autoscaler", "A HorizontalPodAutoscaler will see idle carriers.", settled(web(ALICE, extra=[hpa])))
+
+
+@case("problem-disruption-budget")
+def _budget() -> Case:
+    pdb = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": kube.meta("web"), "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}}
+    return Case("DisruptionBudget", "A budget counts held originals as unhealthy for the seconds of the swap.", settled(web(ALICE, extra=[pdb])))
+
+
+@case("problem-network-policy-elsewhere")
+def _elsewhere() -> Case:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "shop"}}}
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}, "podSelector": {"matchLabels": {"app": "web"}}}
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": kube.meta("db", "data"), "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [peer]}]}}
+    return Case("NetworkPolicyElsewhere", "A policy of another namespace lets the original in by its labels.", settled(web(ALICE, extra=[namespace, policy])))
+
+
+def _pods(change: Callable[[Obj], Obj], only: int | None = None) -> list[Obj]:
+    objects, number = [], 0
+    for o in web(ALICE, replicas=2):
+        if o["kind"] == "Pod":
+            objects.append(change(o) if only in (None, number) else o)
+            number += 1
+        else:
+            objects.append(o)
+    return objects
+
+
+def _metadata(**more: Any) -> Callable[[Obj], Obj]:
+    return lambda o: {**o, "metadata": {**o["metadata"], **more}}
+
+
+problem("StaticPod", "A Pod is the mirror of a file on its node.", [NODE, _metadata(annotations={"kubernetes.io/config.mirror": "1"})(pod("solo", {"app": "solo"}, [container()], "10.244.1.1")), _direct("pod/solo")])
+problem("RolloutStuck", "A new Pod never became ready.", _pods(lambda o: kube.running(o, "10.244.1.9", ready=False), 1))
+problem("NoReadyPods", "No Pod is ready.", _pods(lambda o: {**kube.running(o, "10.244.1.9", ready=False), "status": {"phase": "Pending"}}))
+problem("PodTerminating", "One Pod is being deleted.", _pods(_metadata(deletionTimestamp=NOW), 1))
+problem("PodFailed", "One Pod was evicted.", _pods(lambda o: {**o, "status": {"phase": "Failed", "reason": "Evicted"}}, 1))
+problem("WorkloadPaused", "The rollout is paused.", [{**o, "spec": {**o["spec"], "paused": True}} if o["kind"] == "Deployment" else o for o in web(ALICE)])
+problem("WorkloadDeleting", "The target is being deleted.", [_metadata(deletionTimestamp=NOW)(o) if o["kind"] == "Deployment" else o for o in web(ALICE)])
+
+
+@case("problem-shared-identity")
+def _identity() -> Case:
+    mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    made = workload("StatefulSet", "db", {"app": "db"}, app(**mounts), 1, 1)
+    made[0]["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]
+    made[1]["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}]
+    pvc = {**claim("ReadWriteOnce"), "metadata": kube.meta("data-db-0")}
+    return Case("SharedIdentity", "A shadow would be a second db-0 on the same data.", settled([NODE, *made, service("db", {"app": "db"}, 5432), pvc, _direct("statefulset/db")]))
+
+
+@case("problem-target-missing")
+def _missing() -> Case:
+    return Case("TargetMissing", "The target of a mount that was active is gone.", settled([NODE, service("web", {"app": "web"}), mount("web", "deployment/web", state="ACTIVE")]))
+
+
+@case("problem-rehearsal-failed")
+def _rehearsal() -> Case:
+    objects, now = rounds(web(ALICE), 1)
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    failed = [
+        {**o, "status": {"phase": "Pending", "containerStatuses": [{"name": "app", "ready": False, "state": waiting}]}} if "rehearsal" in o["metadata"]["name"] else o for o in objects
+    ]
+    return Case("RehearsalFailed", "The carrier image cannot be pulled: no live container is touched.", failed, now)
+
+
+@case("problem-shadow-not-ready")
+def _not_ready() -> Case:
+    objects, now = rounds(web(ALICE), 1)
+    failed = [kube.running(o, "10.244.1.8", ready=False) if "-shadow-" in o["metadata"]["name"] and o["kind"] == "Pod" else o for o in objects]
+    return Case("ShadowNotReady", "A shadow does not become ready: the originals go on serving.", settled_without_pods(failed), now)
+
+
+def settled_without_pods(objects: list[Obj]) -> list[Obj]:
+    """The objects as they are; the simulated kubelet would make every Pod ready."""
+    return objects
+
+
+@case("problem-immutable-field")
+def _immutable() -> Case:
+    objects, now = active()
+    edited = [{**o, "spec": {**o["spec"], "clusterIP": "10.96.9.9"}} if o["kind"] == "Service" and o["metadata"]["name"] == "y" else o for o in objects]
+    return Case("ImmutableField", "A shadow was made again by hand with other fields.", edited, now)
+
+
+def main() -> None:
+    """Write every case."""
+    for name, make in sorted(CASES.items()):
+        folder = GOLDEN / name
+        folder.mkdir(parents=True, exist_ok=True)
+        made = make()
+        body = made.objects if isinstance(made.objects, str) else write_yaml(sorted(made.objects, key=lambda o: (o["kind"].startswith("gefyra"), *key_of(o))))
+        (folder / "README.md").write_text(f"# {made.title}\n\n{made.intent}\n")
+        (folder / "input.yaml").write_text(f"# now: {made.now}\n{body}")
+
+
+if __name__ == "__main__":
+    main()
