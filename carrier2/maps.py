@@ -55,7 +55,7 @@ Signature = tuple[Look, ...]
 def look(condition: Condition) -> Look:
     """What `condition` looks at."""
     kind, match, text, name = condition.kind, condition.match, condition.value, condition.name
-    return Look(kind, name, match, len(text.encode()) if match == "prefix" else 0, text if match == "regex" else "")
+    return Look(kind, name, match, len(text.encode("utf-8", "surrogatepass")) if match == "prefix" else 0, text if match == "regex" else "")
 
 
 def fields(conditions: Iterable[Condition]) -> tuple[dict[Look, str], list[Directive]]:
@@ -181,7 +181,7 @@ def _lookup(variable: str, columns: Sequence[str], signature: Signature, hits: S
         return [mapping(source, variable, miss, (key(*hits[0].expected), value(hits[0].target)), note=note)]
     spellings: dict[bytes, list[_Hit]] = {}
     for hit in hits:
-        spellings.setdefault(COLUMN.join(hit.expected).encode().lower(), []).append(hit)
+        spellings.setdefault(key(*hit.expected).encode().lower(), []).append(hit)
     entries = [(key(*same[0].expected), value(*map(_spelled, same))) for same in spellings.values()]
     entry = f"{variable}_entry"
     return [

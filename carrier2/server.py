@@ -23,6 +23,8 @@ from carrier2.relocate import Place
 H1, H2 = "_h1", "_h2"
 """Ends of an upstream's name, by protocol."""
 
+NOTHING = Quoted('""')
+
 MIRROR_BODY = "1m"
 """Memory for one copied body: more than six digits of Content-Length."""
 
@@ -61,7 +63,8 @@ def server(listener: Listener, name: str, listen: Iterator[Directive], place: Pl
         simple("proxy_pass", f"http{secure}://${{{name}_to}}{H1}"),
     ]
     grpc = [
-        simple("grpc_set_header", "Host", "$http_host"),
+        simple("grpc_set_header", "Host", NOTHING, note="nginx would send the client's authority as a header `host`"),
+        simple("grpc_set_header", ":authority", "$http_host"),
         simple("grpc_pass", f"grpc{secure}://${{{name}_to}}{H2}"),
     ]
     pages, switches, copies = [simple("error_page", 418, "=", "@grpc")], [_leave_if("$c2_grpc", 418)], []
@@ -101,7 +104,7 @@ def _copies(name: str, secure: str, proxy: list[Directive]) -> list[Directive]:
         simple("internal"),
         *(simple(f"proxy_{way}_timeout", MIRROR_TIMEOUT) for way in ("read", "send")),
         simple("proxy_set_header", "Host", "$http_host"),
-        simple("proxy_set_header", "Connection", Quoted('""')),
+        simple("proxy_set_header", "Connection", NOTHING),
         simple("proxy_pass", f"http{secure}://${{{name}_copy}}{H1}$request_uri"),
     ]
     return [block("location", "@mirror", of=[*make, *proxy]), block("location", "=", "copy", of=send)]

@@ -107,10 +107,11 @@ def decode_mount(obj: object) -> tuple[Mount | None, tuple[Problem, ...]]:
     at, parameter = place.field("providerParameter"), values.get("providerParameter", {})
     options = fields(at, {key: value for key, value in parameter.items() if not port_number(key)}, _MOUNT_OPTIONS)
     tls = {0: tls_sources(at.field("tls"), options["tls"])} if "tls" in options else {}
-    for key in sorted(filter(port_number, parameter), key=str):
+    numbers = sorted(filter(port_number, parameter), key=str)
+    for before, key in zip([None, *numbers], numbers, strict=False):
         own = fields(at.field(key), parameter[key], {"tls": dict})
-        if port_number(key) in tls:
-            at.field(key).report("DuplicateKey", f"port {key} is there twice", "Keep one of the two.")
+        if str(before) == str(key):
+            at.field(key).report("DuplicateKey", f"port {key} is there twice, as a number and as text", "Keep one of the two.")
         if "tls" in own:
             tls[port_number(key)] = tls_sources(at.field(key).field("tls"), own["tls"])
     image = options.get("carrierImage", "")

@@ -19,6 +19,7 @@ class Code(NamedTuple):
 CODES: dict[str, Code] = {
     # --- the stream (generator/text.py, generator/snapshot.py): exit 2, nothing written
     "FileNotReadable": Code("input", "A file given with -f is not there or cannot be read.", "Check the path; `-` reads standard input."),
+    "FileNotWritable": Code("input", "The folder given with --output-dir cannot be written, or holds a file of that name that bascule did not write.", "Give a folder that is empty, or that an earlier run wrote."),
     "NotText": Code("input", "The input is not UTF-8 text, or larger than 256 MiB.", "Give what `kubectl get ... -o yaml` prints."),
     "YamlSyntax": Code("input", "The input is neither YAML nor JSON.", "Mend the line that is named."),
     "DuplicateKey": Code("input", "A mapping holds the same key twice.", "Keep one of the two."),

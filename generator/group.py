@@ -1,18 +1,20 @@
 """One workload and what is asked of it -> every object that should exist for it. The heart of `generate`.
 
-Mounted or not is no different path: with nothing asked the wanted images are the application's own, and the same walk
-leads back (`handover.py`).
+Mounted or not is no different path: with nothing asked, the wanted images are the application's own, and the same walk
+(`handover.py`) leads back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import carrier2
-from carrier2 import contract
-from generator import handover, names, routing, selectors, tracking
+from generator import handover, names, rehearsal, routing, selectors, tracking
 from generator.admission import Claim, template_of
+from generator.adopt import adopt, adopt_pod
+from generator.carrier_objects import config_hash, config_map, config_name, service, service_name
 from generator.endpoints import inside, presence, services_of
 from generator.errors import Problem
 from generator.handover import Facts, Handover
@@ -21,342 +23,326 @@ from generator.policies import policies
 from generator.ports import container_ports
 from generator.preflight import Case, claims_of, preflight
 from generator.revisions import Revision, revisions
-from generator.shadow import our_labels, rehearsal, rehearsal_name, shadow
+from generator.shadow import our_labels, shadow
 from generator.snapshot import Key, Obj, Snapshot, Space, annotations_of, key_of, labels_of
-from generator.workload import Original, Workload, original, pods_of
+from generator.times import seconds_between
+from generator.workload import Original, Workload, ips_of, is_ready, original, pods_of
+
+SLOW_SECONDS = 120
+"""How long a shadow may take to become ready before we say that something is wrong with it."""
 
 
 @dataclass
 class Outcome:
     """What a workload should become.
 
-    objects: by Key, with the reason for any change. dispatches: routing model by container. configs: its hash.
-    problems: of the workload. connections: problems by bridge. originals, handover: for the status. admitted: mounted at all.
+    objects: by Key, with the reason of any change. problems: of the workload; connections: by bridge.
+    dispatches, configs: routing model and configuration hash by container, while the carrier has one.
+    originals, walk: what the status is made from. admitted: whether it is mounted at all.
     """
 
     workload: Workload
+    originals: tuple[Original, ...] = ()
+    admitted: bool = False
     problems: tuple[Problem, ...] = ()
+    connections: dict[Key, list[Problem]] = field(default_factory=dict)
     objects: dict[Key, tuple[Obj, str]] = field(default_factory=dict)
     dispatches: dict[str, carrier2.Dispatch] = field(default_factory=dict)
     configs: dict[str, str] = field(default_factory=dict)
-    connections: dict[Key, list[Problem]] = field(default_factory=dict)
-    originals: tuple[Original, ...] = ()
     walk: Handover | None = None
-    admitted: bool = False
 
     def add(self, obj: Obj, reason: str) -> None:
         """An object that should exist."""
         self.objects[key_of(obj)] = (obj, reason)
 
-
-def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) -> Outcome:
-    """Everything that should exist for one workload. asked: claims by container; none means the way back."""
-    space = snapshot.space(workload.namespace)
-    every = tuple(original(p) for p in pods_of(space, workload.kind, workload.name))
-    live = tuple(o for o in every if not o.gone)
-    leaving = tuple(o for o in every if o.gone == "terminating" and o.touched)
-    touched = any(o.touched for o in (*live, *leaving))
-    ours = {key_of(o): o for o in space.ours.get(workload.id, ())}
-    service_name = f"{workload.id}-shadow"
-    floor = _floor(ours.get(Key("Service", workload.namespace, service_name)), live)
-    labels = _labels_like(workload, every)
-    services = tuple(services_of(space, labels))
-
-    images = {c: (claim.mount and claim.mount.carrier_image) or snapshot.carrier_image for c, claim in asked.items()}
-    concerned = live if asked else tuple(o for o in live if o.touched)
-    groups = revisions(workload, (*concerned, *leaving), _pinned(space, every), floor if asked else 0)
-    quiet = {r.hash: _quiet(space, r) for r in groups}
-    bodies = {n: shadow(workload, n, r.hash, r.spec, r.originals, quiet[r.hash] or {}) for r in groups for n in r.shadows}
-    trials = _rehearsals(workload, groups, images)
-    outcome = Outcome(workload, originals=live)
-    if asked:
-        needed = {**bodies, **trials, service_name: _service(workload, asked, floor)}
-        found = preflight(Case(snapshot, workload, asked, every, live, groups, services, images, needed))
-        outcome.problems = (*found, *(_selects_all(workload) for q in quiet.values() if q is None))
-    outcome.admitted = bool(asked) and all(p.severity == "warning" for p in outcome.problems)
-    wanted = images if outcome.admitted else {}
-    if not wanted and not touched:
-        groups, bodies = (), {}
-    claims = asked if wanted else _residual(asked, every, services)
-
-    pods = {n: ours.get(Key("Pod", workload.namespace, n)) for n in bodies}
-    surplus = {k.name: o for k, o in ours.items() if labels_of(o).get(names.ROLE) == "shadow" and k.name not in bodies}
-    shadows: dict[str, Obj | None] = {**pods, **surplus}
-    own = {name: s for r in groups for name, s in r.own.items()}
-    reached, outcome.connections = routing.connections(snapshot, (b for claim in claims.values() for b in claim.bridges))
-    _configure(outcome, snapshot.now, claims, groups, own, shadows, ours, reached)
-
-    listed, drained = presence(space, services, [*(o.pod for o in live), *(p for p in shadows.values() if p)])
-    walk = outcome.walk = handover.decide(
-        Facts(
-            now=snapshot.now,
-            wanted=wanted,
-            originals=live,
-            leaving=leaving,
-            own=own,
-            shadows=shadows,
-            needed=frozenset(bodies),
-            inside=frozenset(n for n, p in shadows.items() if p and inside(services, p)),
-            listed=listed,
-            drained=drained,
-            rehearsed=frozenset(o.name for r in groups for o in r.originals if _rehearsed(workload, r, o, ours)),
-            configs=outcome.configs,
-        )
-    )
-    for item in live:
-        step = walk.originals[item.name]
-        if item.touched or step.marked:
-            outcome.add(patched(item, step, workload, own.get(item.name, ""), snapshot.now), step.reason)
-    _add_shadows(outcome, bodies, surplus, quiet, groups, services, ours)
-    if wanted:
-        _add_rehearsals(outcome, wanted, groups, trials, ours)
-    if claims and (wanted or touched):
-        outcome.add(_adopt(_service(workload, claims, floor), ours.get(Key("Service", workload.namespace, service_name))), "Service Y': the backup for unmatched traffic")
-        if groups:
-            _add_policies(outcome, snapshot, labels, claims, {**(quiet[groups[-1].hash] or {}), **our_labels(workload, "shadow")}, reached, ours)
-    elif walk.kept:
-        for obj in ours.values():
-            if labels_of(obj)[names.ROLE] in ("service", "policy"):
-                outcome.add(obj, "stays until the last shadow has left")
-    if not (walk.kept or touched or wanted):
-        outcome.objects.clear()
-    return outcome
+    def warn(self, problems: Iterable[Problem]) -> None:
+        """More problems."""
+        self.problems = tuple(sorted({*self.problems, *problems}))
 
 
-def _residual(asked: Mapping[str, Claim], every: Iterable[Original], services: Iterable[Obj]) -> dict[str, Claim]:
-    """Claims without bridges for the containers that still are carriers: on the way back nothing is bridged any more."""
-    every = list(every)
-    carried = sorted({c.name for o in every for c in o.containers.values() if c.carried or c.replaced})
-    specs = [o.pod["spec"] for o in every]
-    return {name: asked[name].without_bridges() if name in asked else Claim(name, None, (), container_ports(specs, name, services)) for name in carried}
+@dataclass(frozen=True)
+class Scene:
+    """What the snapshot says about one workload, and what is asked of it. Read once, by everything below."""
 
+    snapshot: Snapshot
+    workload: Workload
+    asked: Mapping[str, Claim]
 
-def _selects_all(workload: Workload) -> Problem:
-    message = "a selector of the namespace matches a shadow whatever its labels are"
-    return Problem("DisruptionBudgetSelectsAll", str(workload), message, "Narrow the PodDisruptionBudget or workload with the empty selector.")
+    @cached_property
+    def space(self) -> Space:
+        """The workload's namespace."""
+        return self.snapshot.space(self.workload.namespace)
 
+    @cached_property
+    def every(self) -> tuple[Original, ...]:
+        """All Pods of the workload, oldest first."""
+        return tuple(original(p) for p in pods_of(self.space, self.workload.kind, self.workload.name))
 
-def _floor(service: Obj | None, live: tuple[Original, ...]) -> int:
-    """How many shadows there are at least: the originals when the mount began, kept on Service Y'."""
-    noted = annotations_of(service).get(names.FLOOR, "") if service else ""
-    return int(noted) if noted.isdigit() and len(noted) < 5 else len(live)
+    @cached_property
+    def live(self) -> tuple[Original, ...]:
+        """Those that can be acted on."""
+        return tuple(o for o in self.every if not o.gone)
 
+    @cached_property
+    def leaving(self) -> tuple[Original, ...]:
+        """Carried ones that are being deleted: they still send unmatched requests to their shadows."""
+        return tuple(o for o in self.every if o.gone == "terminating" and o.touched)
 
-def _pinned(space: Space, every: tuple[Original, ...]) -> bool:
-    """Whether a ReadWriteOnce volume ties the shadows to their originals' nodes."""
-    for item in every[:1]:
-        for claim, _ in claims_of(item.pod["spec"]):
-            pvc = space.get("PersistentVolumeClaim", claim)
-            if pvc and "ReadWriteOnce" in (pvc["spec"].get("accessModes") or ()) and "ReadWriteMany" not in pvc["spec"]["accessModes"]:
+    @cached_property
+    def touched(self) -> bool:
+        """Whether anything of ours is on an original."""
+        return any(o.touched for o in (*self.live, *self.leaving))
+
+    @cached_property
+    def ours(self) -> dict[Key, Obj]:
+        """Live objects of ours for this workload."""
+        return {key_of(o): o for o in self.space.ours.get(self.workload.id, ())}
+
+    def our(self, kind: str, name: str) -> Obj | None:
+        """A live object of ours."""
+        return self.ours.get(Key(kind, self.workload.namespace, name))
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """The labels that Services see on an original."""
+        if self.every:
+            return _unmarked(labels_of(self.every[0].pod))
+        return (template_of(self.workload.obj).get("metadata") or {}).get("labels") or {} if self.workload.obj else {}
+
+    @cached_property
+    def services(self) -> tuple[Obj, ...]:
+        """The Services of the target."""
+        return tuple(services_of(self.space, self.labels))
+
+    @cached_property
+    def floor(self) -> int:
+        """How many shadows there are at least: the originals when the mount began, noted on Service Y'."""
+        live = self.our("Service", service_name(self.workload))
+        noted = annotations_of(live).get(names.FLOOR, "") if live else ""
+        return int(noted) if noted.isdigit() and len(noted) < 5 else len(self.live)
+
+    @cached_property
+    def images(self) -> dict[str, str]:
+        """The carrier image by claimed container."""
+        return {c: (claim.mount and claim.mount.carrier_image) or self.snapshot.carrier_image for c, claim in self.asked.items()}
+
+    @cached_property
+    def pinned(self) -> bool:
+        """Whether a ReadWriteOnce volume ties each shadow to its original's node."""
+        for claim, _ in claims_of(self.every[0].pod["spec"]) if self.every else ():
+            modes = ((self.space.get("PersistentVolumeClaim", claim) or {}).get("spec") or {}).get("accessModes") or ()
+            if "ReadWriteOnce" in modes and "ReadWriteMany" not in modes:
                 return True
-    return False
+        return False
 
 
-def _labels_like(workload: Workload, every: tuple[Original, ...]) -> dict[str, str]:
-    """The labels that Services see on an original, ours left out."""
-    labels = labels_of(every[0].pod) if every else (template_of(workload.obj).get("metadata") or {}).get("labels") or {} if workload.obj else {}
+def _unmarked(labels: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in labels.items() if not names.is_ours(k)}
 
 
-def _quiet(space: Space, revision: Revision) -> dict[str, str] | None:
-    """Labels of a shadow that no selector of the namespace picks; the most NetworkPolicies that held go on holding."""
-    labels = {k: v for k, v in labels_of(revision.originals[0].pod).items() if not names.is_ours(k)}
-    held = [p["spec"].get("podSelector") for p in space.all("NetworkPolicy") if selectors.matches(p["spec"].get("podSelector"), labels)]
-    kept = tracking.strip_labels(labels)
-    return selectors.quiet_labels(kept, space.watchers, lambda left: sum(selectors.matches(s, left) for s in held))
+def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) -> Outcome:
+    """Everything that should exist for one workload. asked: claims by container; none means the way back."""
+    scene = Scene(snapshot, workload, asked)
+    concerned = scene.live if asked else tuple(o for o in scene.live if o.touched)
+    groups = revisions(workload, (*concerned, *scene.leaving), scene.pinned, scene.floor if asked else 0)
+    quiet = {r.hash: _quiet(scene.space, r) for r in groups}
+    bodies = {n: shadow(workload, n, r.hash, r.spec, r.originals, quiet[r.hash] or {}) for r in groups for n in r.shadows}
+    trials = rehearsal.rehearsals(workload, groups, scene.images)
+    outcome = Outcome(workload, scene.live)
+    if asked:
+        outcome.warn(_judge(scene, groups, quiet, {**bodies, **trials}))
+    outcome.admitted = bool(asked) and all(p.severity == "warning" for p in outcome.problems)
+    wanted = scene.images if outcome.admitted else {}
+    if not wanted and not scene.touched:
+        groups, bodies = (), {}
+    claims = asked if wanted else _residual(scene)
+
+    live_shadows = {k.name: o for k, o in scene.ours.items() if labels_of(o)[names.ROLE] == "shadow"}
+    shadows: dict[str, Obj | None] = {**dict.fromkeys(bodies), **live_shadows}
+    own = {name: s for r in groups for name, s in r.own.items()}
+    reached, outcome.connections = routing.connections(snapshot, (b for claim in claims.values() for b in claim.bridges))
+    _configure(outcome, scene, claims, groups, shadows, reached)
+    outcome.walk = _walk(scene, wanted, groups, shadows, frozenset(bodies), outcome.configs)
+
+    for item in scene.live:
+        step = outcome.walk.originals[item.name]
+        if item.touched or step.marked:
+            outcome.add(patched(item, step, workload, own.get(item.name, ""), snapshot.now), step.reason)
+    _add_shadows(outcome, scene, groups, quiet, bodies)
+    _add_surplus(outcome, scene, {n: o for n, o in live_shadows.items() if n not in bodies})
+    if wanted:
+        _add_rehearsals(outcome, scene, groups, trials)
+    if claims and (wanted or scene.touched):
+        made = service(workload, claims, scene.floor)
+        outcome.add(adopt(made, scene.our("Service", service_name(workload))), "Service Y': the backup for unmatched traffic")
+        if groups:
+            _add_policies(outcome, scene, claims, {**(quiet[groups[-1].hash] or {}), **our_labels(workload, "shadow")}, reached)
+    else:
+        _keep_rest(outcome, scene)
+    return outcome
 
 
-def _service(workload: Workload, claims: Mapping[str, Claim], floor: int) -> Obj:
-    """Service Y': every shadow, on every port of every targeted container."""
-    ports = sorted({(p.number, p.protocol) for claim in claims.values() for p in claim.ports if p.protocol in ("TCP", "UDP")}) or [(1, "TCP")]
-    entries = [{"name": f"{protocol.lower()}-{n}", "port": n, "protocol": protocol, "targetPort": n} for n, protocol in ports]
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {
-            "name": f"{workload.id}-shadow",
-            "namespace": workload.namespace,
-            "labels": our_labels(workload, "service"),
-            "annotations": {names.WORKLOAD: f"{workload.kind}/{workload.name}", names.FLOOR: str(floor)},
-        },
-        "spec": {"type": "ClusterIP", "selector": {names.ROLE: "shadow", names.TARGET: workload.id}, "ports": entries},
-    }
-
-
-def _rehearsals(workload: Workload, groups: Iterable[Revision], images: Mapping[str, str]) -> dict[str, Obj]:
-    """One rehearsal for each revision and node that has originals."""
-    found: dict[str, Obj] = {}
-    for r in groups:
-        by_node: dict[str, list[Original]] = {}
-        for o in r.originals:
-            if node := o.pod["spec"].get("nodeName"):
-                by_node.setdefault(node, []).append(o)
-        for node, here in sorted(by_node.items()):
-            if images:
-                found[rehearsal_name(workload, r.hash, node)] = rehearsal(workload, r.hash, r.spec, here, images)
+def _judge(scene: Scene, groups: tuple[Revision, ...], quiet: Mapping[str, dict[str, str] | None], pods: Mapping[str, Obj]) -> list[Problem]:
+    needed = {**pods, service_name(scene.workload): service(scene.workload, scene.asked, scene.floor)}
+    case = Case(scene.snapshot, scene.workload, scene.asked, scene.every, scene.live, groups, scene.services, scene.images, needed)
+    found = list(preflight(case))
+    if any(labels is None for labels in quiet.values()):
+        message = "a selector of the namespace matches a shadow whatever its labels are"
+        cure = "Narrow the PodDisruptionBudget or workload with the empty selector."
+        found.append(Problem("DisruptionBudgetSelectsAll", str(scene.workload), message, cure))
     return found
 
 
-def _rehearsed(workload: Workload, r: Revision, item: Original, ours: Mapping[Key, Obj]) -> bool:
-    """Whether the carrier runs in the rehearsal on the original's node."""
-    name = rehearsal_name(workload, r.hash, item.pod["spec"].get("nodeName", ""))
-    pod = ours.get(Key("Pod", workload.namespace, name))
-    statuses = (pod or {}).get("status", {}).get("containerStatuses") or ()
-    return bool(statuses) and all("running" in (s.get("state") or {}) for s in statuses)
+def _residual(scene: Scene) -> dict[str, Claim]:
+    """Claims without bridges for the containers that still are carriers: on the way back nothing is bridged any more."""
+    carried = sorted({c.name for o in scene.every for c in o.containers.values() if c.carried or c.replaced})
+    specs = [o.pod["spec"] for o in scene.every]
+    return {
+        name: scene.asked[name].without_bridges() if name in scene.asked else Claim(name, None, (), container_ports(specs, name, scene.services))
+        for name in carried
+    }
+
+
+def _quiet(space: Space, revision: Revision) -> dict[str, str] | None:
+    """Labels of a shadow that no selector of the namespace picks; as many NetworkPolicies as possible go on holding."""
+    labels = _unmarked(labels_of(revision.originals[0].pod))
+    held = [p["spec"].get("podSelector") for p in space.all("NetworkPolicy") if selectors.matches(p["spec"].get("podSelector"), labels)]
+    return selectors.quiet_labels(
+        tracking.strip_labels(labels), space.watchers, lambda left: sum(selectors.matches(s, left) for s in held)
+    )
 
 
 def _configure(
     outcome: Outcome,
-    now: str,
+    scene: Scene,
     claims: Mapping[str, Claim],
     groups: Iterable[Revision],
-    own: Mapping[str, str],
     pods: Mapping[str, Obj | None],
-    ours: Mapping[Key, Obj],
     reached: Mapping[tuple[str, int], routing.Connection],
 ) -> None:
-    """The carrier's ConfigMap of each claimed container, as soon as the addresses it needs are known."""
-    workload = outcome.workload
-    live_service = ours.get(Key("Service", workload.namespace, f"{workload.id}-shadow")) or {}
-    address = live_service.get("spec", {}).get("clusterIP", "")
-    if address in ("", "None"):
-        return
+    """The configuration of each carrier, as soon as the addresses it needs are known; it then stays, whatever shadow dies."""
+    address = (scene.our("Service", service_name(scene.workload)) or {}).get("spec", {}).get("clusterIP", "None")
+    own = {name: s for r in groups for name, s in r.own.items()}
     items = [o for r in groups for o in r.originals]
     spare = [n for r in groups for n in r.shadows if n not in own.values()]
-    hosts = routing.shadow_addresses(items, own, spare, pods)
+    known = all(ips_of(pods.get(s) or {}) for s in own.values())
     for container, claim in sorted(claims.items()):
-        name = names.fit(f"{workload.id}-carrier-{container}", 63)
-        live = ours.get(Key("ConfigMap", workload.namespace, name))
-        if live is None and len(hosts) < len({o.pod["spec"].get("hostname") or o.name for o in items}):
+        live = scene.our("ConfigMap", config_name(scene.workload, container))
+        if address == "None" or not (known or live):
             continue
-        model = routing.dispatch(claim, reached, address, hosts, now)
+        hosts = routing.shadow_addresses(items, own, spare, pods)
+        model = routing.dispatch(claim, reached, address, hosts, scene.snapshot.now)
         text = carrier2.render(model)
-        outcome.dispatches[container] = model
-        outcome.configs[container] = names.digest(text, 16)
-        template: Obj = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {
-                "name": name,
-                "namespace": workload.namespace,
-                "labels": our_labels(workload, "carrier-config"),
-                "annotations": {names.WORKLOAD: f"{workload.kind}/{workload.name}", names.CONFIG_HASH: outcome.configs[container]},
-            },
-            "data": {contract.CONFIG.rpartition("/")[2]: text},
-        }
-        outcome.add(_adopt(template, live), f"configuration of carrier {container}")
+        outcome.dispatches[container], outcome.configs[container] = model, config_hash(text)
+        outcome.add(adopt(config_map(scene.workload, container, text), live), f"configuration of carrier {container}")
 
 
-def _adopt(template: Obj, live: Obj | None) -> Obj:
-    """What is ours in `template` over what is live: the server's defaults and other people's metadata stay."""
-    if live is None:
-        return template
-    metadata = {**live["metadata"], **template["metadata"]}
-    metadata["annotations"] = {**{k: v for k, v in annotations_of(live).items() if not names.is_ours(k)}, **annotations_of(template)}
-    rest = {k: {**live.get(k, {}), **v} if k == "spec" else v for k, v in template.items() if k not in ("metadata", "apiVersion", "kind")}
-    return {**live, "metadata": metadata, **rest}
-
-
-def _adopt_pod(template: Obj, live: Obj | None) -> Obj:
-    """A live shadow with our metadata and images; the rest of its spec cannot change and its hash says that it did not."""
-    if live is None:
-        return template
-    result = _adopt({k: v for k, v in template.items() if k != "spec"}, live)
-    images = {c["name"]: c.get("image") for c in template["spec"]["containers"]}
-    containers = [{**c, "image": images.get(c["name"], c.get("image"))} for c in live["spec"]["containers"]]
-    return {**result, "spec": live["spec"] if containers == live["spec"]["containers"] else {**live["spec"], "containers": containers}}
+def _walk(
+    scene: Scene, wanted: Mapping[str, str], groups: Iterable[Revision], shadows: Mapping[str, Obj | None], needed: frozenset[str], configs: Mapping[str, str]
+) -> Handover:
+    pods = [p for p in shadows.values() if p]
+    listed, drained = presence(scene.space, scene.services, [*(o.pod for o in scene.live), *pods])
+    return handover.decide(
+        Facts(
+            now=scene.snapshot.now,
+            wanted=wanted,
+            originals=scene.live,
+            own={name: s for r in groups for name, s in r.own.items()},
+            shadows=shadows,
+            needed=needed,
+            inside=frozenset(p["metadata"]["name"] for p in pods if inside(scene.services, p)),
+            listed=listed,
+            drained=drained,
+            rehearsed=frozenset(o.name for r in groups for o in r.originals if rehearsal.rehearsed(scene.workload, r, o, scene.ours)),
+            configs=configs,
+        )
+    )
 
 
 def _add_shadows(
-    outcome: Outcome,
-    bodies: Mapping[str, Obj],
-    surplus: Mapping[str, Obj],
-    quiet: Mapping[str, dict[str, str] | None],
-    groups: Iterable[Revision],
-    services: Iterable[Obj],
-    ours: Mapping[Key, Obj],
+    outcome: Outcome, scene: Scene, groups: Iterable[Revision], quiet: Mapping[str, dict[str, str] | None], bodies: Mapping[str, Obj]
 ) -> None:
-    workload, walk = outcome.workload, outcome.walk
-    assert walk is not None
-    wanted_by = [s["spec"]["selector"] for s in services]
+    joined = bool(outcome.walk and outcome.walk.joined)
+    wanted_by = [s["spec"]["selector"] for s in scene.services]
     for r in groups:
         calm = quiet[r.hash] or {}
-        full = {k: v for k, v in labels_of(r.originals[0].pod).items() if not names.is_ours(k)}
-        shown = selectors.joined_labels(calm, full, wanted_by) if walk.joined else calm
+        shown = selectors.joined_labels(calm, _unmarked(labels_of(r.originals[0].pod)), wanted_by) if joined else calm
         for name in r.shadows:
-            live = ours.get(Key("Pod", workload.namespace, name))
-            body = bodies[name]
-            body = {**body, "metadata": {**body["metadata"], "labels": {**shown, **our_labels(workload, "shadow")}}}
-            entering = walk.joined and live is not None
-            reason = "join: in the target's Services while originals are swapped" if entering else "leave: the originals serve"
-            outcome.add(_adopt_pod(body, live), reason if live else "shadow: a copy of its original that serves unmatched traffic")
+            live, body = scene.our("Pod", name), bodies[name]
+            if live and annotations_of(live).get(names.SPEC_HASH) != r.hash:
+                message = "is not the shadow we made: its spec hash differs; it is deleted and made again"
+                outcome.warn([Problem("ImmutableField", f"{scene.workload} Pod {name}", message, "Do not edit Pods labelled bascule.dev/role.")])
+                continue
+            body = {**body, "metadata": {**body["metadata"], "labels": {**shown, **our_labels(scene.workload, "shadow")}}}
+            joining = "join: in the target's Services while originals are swapped" if joined else "leave: the originals serve"
+            outcome.add(adopt_pod(body, live), joining if live else "shadow: a copy of its original that serves unmatched traffic")
+            outcome.warn(_slow(scene, live))
+
+
+def _slow(scene: Scene, pod: Obj | None) -> list[Problem]:
+    """A shadow that does not become ready, with what kubelet says."""
+    if pod is None or is_ready(pod):
+        return []
+    waiting = [(s["name"], (s.get("state") or {}).get("waiting") or {}) for s in pod.get("status", {}).get("containerStatuses") or ()]
+    bad = [f"container {name}: {w['reason']}" for name, w in waiting if w.get("reason") not in (None, "ContainerCreating", "PodInitializing")]
+    age = seconds_between(pod["metadata"].get("creationTimestamp") or scene.snapshot.now, scene.snapshot.now)
+    if not bad and age < SLOW_SECONDS:
+        return []
+    name = pod["metadata"]["name"]
+    cure = f"Read `kubectl describe pod -n {scene.workload.namespace} {name}`; the originals go on serving."
+    return [Problem("ShadowNotReady", f"{scene.workload} Pod {name}", "; ".join(bad) or f"not ready after {int(age)} s", cure)]
+
+
+def _add_surplus(outcome: Outcome, scene: Scene, surplus: Mapping[str, Obj]) -> None:
+    """Shadows that no original needs any more: out of the Services, a rest for the proxies, then gone."""
+    assert outcome.walk is not None
+    wanted_by = [s["spec"]["selector"] for s in scene.services]
     for name, live in surplus.items():
-        if name not in walk.kept:
+        if name not in outcome.walk.kept:
             continue
-        metadata = dict(live["metadata"])
         notes = {k: v for k, v in annotations_of(live).items() if k != names.DRAINED_SINCE}
-        if since := walk.retiring.get(name):
+        if since := outcome.walk.retiring.get(name):
             notes[names.DRAINED_SINCE] = since
-        metadata["annotations"] = notes
-        if not walk.joined:
-            metadata["labels"] = _left(live, wanted_by)
-        outcome.add({**live, "metadata": metadata}, "leave: no original needs it any more")
+        labels = labels_of(live)
+        if not outcome.walk.joined and inside(scene.services, live):
+            shown = {k for selector in wanted_by for k in selector}
+            labels = {k: v for k, v in labels.items() if k not in shown}
+        outcome.add({**live, "metadata": {**live["metadata"], "annotations": notes, "labels": labels}}, "leave: no original needs it any more")
 
 
-def _left(live: Obj, wanted_by: list[Mapping[str, str]]) -> dict[str, str]:
-    """The labels of a live shadow without those that put it into the target's Services."""
-    shown = {k for selector in wanted_by for k in selector}
-    inside_now = any(all(labels_of(live).get(k) == v for k, v in selector.items()) for selector in wanted_by)
-    return {k: v for k, v in labels_of(live).items() if not inside_now or k not in shown}
-
-
-def _add_rehearsals(outcome: Outcome, wanted: Mapping[str, str], groups: Iterable[Revision], trials: Mapping[str, Obj], ours: Mapping[Key, Obj]) -> None:
+def _add_rehearsals(outcome: Outcome, scene: Scene, groups: Iterable[Revision], trials: Mapping[str, Obj]) -> None:
     """A rehearsal stays until every original it speaks for has its carrier."""
-    waiting = {o.name for o in outcome.originals if handover.needs_swap(o, wanted)}
-    found = []
     for r in groups:
         for o in r.originals:
-            name = rehearsal_name(outcome.workload, r.hash, o.pod["spec"].get("nodeName", ""))
-            if o.name in waiting and name in trials:
-                live = ours.get(Key("Pod", outcome.workload.namespace, name))
-                outcome.add(_adopt_pod(trials[name], live), "rehearsal: the carrier starts here before a live container is touched")
-                found += _failed(outcome.workload, live)
-    outcome.problems = tuple(sorted({*outcome.problems, *found}))
-
-
-def _failed(workload: Workload, pod: Obj | None) -> list[Problem]:
-    status = (pod or {}).get("status", {})
-    reasons = [status["reason"] + ": " + status.get("message", "")] if status.get("phase") == "Failed" and status.get("reason") else []
-    for s in status.get("containerStatuses") or ():
-        state = s.get("state") or {}
-        stopped = state.get("terminated") or (state.get("waiting") if (state.get("waiting") or {}).get("reason") != "ContainerCreating" else None)
-        if stopped:
-            reasons.append(f"container {s['name']}: {stopped.get('reason', 'stopped')} {stopped.get('message', '')}".strip())
-    cure = "Mend the reason; delete the rehearsal Pod to try again."
-    return [Problem("RehearsalFailed", f"{workload} Pod {pod['metadata']['name']}", r, cure) for r in reasons[:1] if pod]
+            name = rehearsal.rehearsal_name(scene.workload, r.hash, o.pod["spec"].get("nodeName", ""))
+            if name in trials and not o.gone and handover.needs_swap(o, scene.images):
+                live = scene.our("Pod", name)
+                outcome.add(adopt_pod(trials[name], live), "rehearsal: the carrier starts here before a live container is touched")
+                outcome.warn(rehearsal.failures(scene.workload, live))
 
 
 def _add_policies(
-    outcome: Outcome,
-    snapshot: Snapshot,
-    labels: Mapping[str, str],
-    claims: Mapping[str, Claim],
-    shadow_labels: dict[str, str],
-    reached: Mapping[tuple[str, int], routing.Connection],
-    ours: Mapping[Key, Obj],
+    outcome: Outcome, scene: Scene, claims: Mapping[str, Claim], shadow_labels: dict[str, str], reached: Mapping[tuple[str, int], routing.Connection]
 ) -> None:
-    workload = outcome.workload
     made, problems = policies(
-        namespace=workload.namespace,
-        target=workload.id,
-        labels=our_labels(workload, "policy"),
-        original=dict(labels),
+        namespace=scene.workload.namespace,
+        target=scene.workload.id,
+        labels=our_labels(scene.workload, "policy"),
+        original=dict(scene.labels),
         shadow=shadow_labels,
-        here=snapshot.space(workload.namespace).all("NetworkPolicy"),
-        elsewhere=[p for p in snapshot.crossing_policies if p["metadata"]["namespace"] != workload.namespace],
+        here=scene.space.all("NetworkPolicy"),
+        elsewhere=[p for p in scene.snapshot.crossing_policies if p["metadata"]["namespace"] != scene.workload.namespace],
         ports=tuple(sorted({(p.number, p.protocol) for claim in claims.values() for p in claim.ports})),
         connections=tuple((c.peer, c.peer_port) for _, c in sorted(reached.items())),
     )
-    outcome.problems = tuple(sorted({*outcome.problems, *problems}))
+    outcome.warn(problems)
     for policy in made:
-        outcome.add(_adopt(policy, ours.get(key_of(policy))), "NetworkPolicy: what held for the original holds for its shadow")
+        outcome.add(adopt(policy, scene.ours.get(key_of(policy))), "NetworkPolicy: what held for the original holds for its shadow")
+
+
+def _keep_rest(outcome: Outcome, scene: Scene) -> None:
+    """While the last shadows leave, what they need stays as it is."""
+    if outcome.walk and outcome.walk.kept:
+        for obj in scene.ours.values():
+            if labels_of(obj)[names.ROLE] in ("service", "policy"):
+                outcome.add(obj, "stays until the last shadow has left")

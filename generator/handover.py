@@ -21,7 +21,7 @@ class Facts:
     """What the snapshot says about one workload.
 
     wanted: carrier image by targeted container; empty means restore.
-    originals: Pods that can be acted on. leaving: Pods of ours to be that are being deleted and still need a shadow.
+    originals: Pods that can be acted on.
     own: name of each original's own shadow. shadows: every shadow, needed or live -> the live Pod, or None.
     needed: shadows that originals need.
     inside: shadows that the target's Services select by their labels now.
@@ -32,7 +32,6 @@ class Facts:
     now: str
     wanted: Mapping[str, str]
     originals: tuple[Original, ...]
-    leaving: tuple[Original, ...]
     own: Mapping[str, str]
     shadows: Mapping[str, Obj | None]
     needed: frozenset[str]

@@ -35,7 +35,6 @@ class Change:
 
 
 _CREATE_ORDER = ("NetworkPolicy", "Service", "ConfigMap", "Pod")
-_MUTABLE_POD_SPEC = frozenset(("containers", "initContainers", "tolerations", "activeDeadlineSeconds"))
 
 
 def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
@@ -48,9 +47,6 @@ def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
         if live is None:
             creates.append(Change("create", key, reason, body=obj))
         elif live is not obj and live != obj:
-            if _frozen(live, obj):
-                deletes.append(Change("delete", key, "ImmutableField: it was changed by hand and cannot be changed back; made again"))
-                continue
             for change in _patches(key, live, obj, reason):
                 (statuses if change.subresource or key.kind in OUR_KINDS.values() else patches).append(change)
     for obj in _owned(snapshot, desired):
@@ -68,16 +64,6 @@ def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
 
 def _live(snapshot: Snapshot, key: Key) -> Obj | None:
     return snapshot.space(key.namespace).get(key.kind, key.name)
-
-
-def _frozen(live: Obj, desired: Obj) -> bool:
-    """Whether the change touches what Kubernetes does not let anyone change in place."""
-    if live["kind"] == "Service":
-        return bool(live["spec"].get("clusterIP") != desired["spec"].get("clusterIP"))
-    if live["kind"] != "Pod" or live["spec"] is desired["spec"]:
-        return False
-    changed = {k for k in live["spec"].keys() | desired["spec"].keys() if live["spec"].get(k) != desired["spec"].get(k)}
-    return not changed <= _MUTABLE_POD_SPEC
 
 
 def _patches(key: Key, live: Obj, desired: Obj, reason: str) -> Iterable[Change]:

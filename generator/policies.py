@@ -38,7 +38,8 @@ def policies(
 ) -> tuple[list[Policy], tuple[Problem, ...]]:
     """The NetworkPolicies a target needs, sorted by name; none where no policy concerns it.
 
-    target: `names.target_id`. labels: put on each policy. original: labels of an original without ours; shadow: of a quiet shadow, ours included.
+    target: `names.target_id`. labels: put on each policy.
+    original: labels of an original without ours; shadow: of a quiet shadow, ours included.
     here, elsewhere: policies of this and of other namespaces that are not ours. ports: number and protocol of the container's ports.
     connections: NetworkPolicyPeer and TCP port of each connection that carriers send to.
     Problems: NetworkPolicyElsewhere, for each policy of another namespace that admits the original and not the shadow.
@@ -46,7 +47,6 @@ def policies(
     Peers by `namespaceSelector` are judged by the one label every namespace has, kubernetes.io/metadata.name.
     """
     view = _View(namespace, original, shadow, {names.TARGET: target, names.ROLE: "shadow"})
-    here = sorted(here, key=_name)
     made: list[Policy] = []
 
     def make(name: str, pods: dict[str, Any], rules: dict[Direction, list[dict[str, Any]]], source: str = "") -> None:
@@ -60,7 +60,7 @@ def policies(
         if selects(policy, original) and not selects(policy, shadow):
             make(f"same.{name}", view.shadows, {d: [view.widened(r, d) for r in _rules(policy, d)] for d in of_policy}, name)
         if missed := {d: rules for d in of_policy if (rules := list(view.missed(policy, d)))}:
-            make(f"peer.{name}", policy["spec"].get("podSelector") or {}, missed, name)
+            make(f"peer.{name}", _spec(policy).get("podSelector") or {}, missed, name)
     freed = {d for d in _DIRECTIONS if isolated(here, shadow, d) and not isolated(here, original, d)}
     for direction in sorted(freed):
         make(f"open-{_RULES[direction]}", view.shadows, {direction: [{}]})
@@ -81,12 +81,12 @@ def policies(
 
 def selects(policy: Policy, labels: Labels) -> bool:
     """Whether the policy's podSelector picks a Pod of its namespace with `labels`; an absent one picks every Pod."""
-    return matches(policy["spec"].get("podSelector") or {}, labels)
+    return matches(_spec(policy).get("podSelector") or {}, labels)
 
 
 def directions(policy: Policy) -> tuple[Direction, ...]:
     """Its policyTypes; absent they are Ingress, and Egress if it has egress rules (NetworkPolicySpec, API reference)."""
-    spec = policy["spec"]
+    spec = _spec(policy)
     types = spec.get("policyTypes") or ("Ingress", "Egress" if spec.get("egress") else "")
     return tuple(d for d in _DIRECTIONS if d in types)
 
@@ -100,8 +100,13 @@ def _name(policy: Policy) -> str:
     return str(policy["metadata"]["name"])
 
 
+def _spec(policy: Policy) -> dict[str, Any]:
+    return policy.get("spec") or {}
+
+
 def _rules(policy: Policy, direction: Direction) -> list[dict[str, Any]]:
-    return policy["spec"].get(_RULES[direction]) or [] if direction in directions(policy) else []
+    rules = _spec(policy).get(_RULES[direction]) or ()
+    return [rule or {} for rule in rules]
 
 
 def _explicit(rule: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +134,7 @@ class _View:
         return any(self._sees(p, outside, self.original) for p in peers) and not any(self._sees(p, outside, self.shadow) for p in peers)
 
     def widened(self, rule: dict[str, Any], direction: Direction) -> dict[str, Any]:
-        """The rule, with the shadows as a further peer where it names the original (originals talk to each other, so do shadows)."""
+        """The rule, with the shadows as a further peer where it names the original: what originals may say to each other, shadows may."""
         key = _PEERS[direction]
         missing = self._misses_shadow(rule, direction, outside=False)
         return _explicit(rule | ({key: [*rule[key], {"podSelector": self.shadows}]} if missing else {}))
@@ -151,4 +156,6 @@ class _View:
                     field = f"spec.{_RULES[direction]}[{number}].{_PEERS[direction]}"
                     place = f"NetworkPolicy {policy['metadata'].get('namespace', '')}/{_name(policy)}, {field}"
                     verb = "lets the original in" if direction == "Ingress" else "lets Pods reach the original"
-                    yield Problem("NetworkPolicyElsewhere", place, f"it {verb} by its labels and not its shadow", f"Add to {field}: - {peer}")
+                    yield Problem(
+                        "NetworkPolicyElsewhere", place, f"it {verb} by its labels and not its shadow", f"Add to {field}: - {peer}"
+                    )

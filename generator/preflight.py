@@ -67,7 +67,7 @@ def _rollout(case: Case) -> Iterator[Problem]:
             yield case.problem("PodFailed", f"has failed ({reason}) and is left alone", "Delete it when you have read why.", at)
         elif o.gone and case.live:
             yield case.problem("RolloutStuck", f"never became ready ({_why(o.pod)})", "Mend the rollout; the Pod is bridged once it is ready.", at)
-    if not case.live:
+    if not case.live and not any(_orphans(case)):
         yield case.problem("NoReadyPods", "has no ready Pod", "Scale it up or mend it; it is bridged when a Pod is ready.")
 
 

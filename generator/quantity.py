@@ -16,7 +16,7 @@ _BINARY: Final = {f"{suffix}i": 10 * n for n, suffix in enumerate("KMGTPE", 1)}
 _QUANTITY = re.compile(r"([-+]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40}))(?:([numkMGTPE]?|[KMGTPE]i)|[eE]([-+]?[0-9]{1,2}))")
 
 
-def parse(text: str | int | float) -> Fraction:
+def parse(text: str | float) -> Fraction:
     """The exact value in the base unit (cores, bytes, pieces). YAML may hold a plain number, which is taken too.
 
     Raises ValueError with the text if it is not a quantity, or has more than 40 digits or an exponent of more than two.
@@ -25,10 +25,10 @@ def parse(text: str | int | float) -> Fraction:
     if isinstance(text, bool) or not found:
         raise ValueError(f"{str(text)[:60]!r} is not a quantity; write 100m, 0.5, 64Mi or 1e3")
     mantissa, suffix, exponent = found.groups()
-    if suffix in _BINARY:
-        return Fraction(mantissa) * 2 ** _BINARY[suffix]
-    power = int(exponent) if exponent else _DECIMAL[suffix]
-    return Fraction(mantissa) * 10**power if power >= 0 else Fraction(mantissa) / 10**-power
+    binary = suffix in _BINARY
+    power = _BINARY[suffix] if binary else int(exponent) if exponent else _DECIMAL[suffix]
+    scale: Fraction = Fraction(2 if binary else 10) ** power
+    return Fraction(mantissa) * scale
 
 
 def text(value: Fraction, like: str = "") -> str:

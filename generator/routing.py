@@ -86,7 +86,7 @@ def dispatch(claim: Claim, reached: Mapping[tuple[str, int], Connection], servic
             Listener(
                 port=port.number,
                 protocol="UDP" if port.protocol == "UDP" else "TCP",
-                routes=tuple(Route(c.bridge, c.conditions) for c in candidates),
+                routes=tuple(Route(c.bridge, rules.routed(c)) for c in candidates),
                 destinations=tuple(
                     Destination(b.name, reached[b.name, port.number].address, b.mode, b.fallback) for b in sorted(here, key=lambda b: b.name)
                 ),

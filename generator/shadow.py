@@ -1,4 +1,4 @@
-"""An original -> its shadow and its rehearsal: Pods of ours that run the application, or try the carrier out.
+"""An original -> its shadow: a Pod of ours that runs the application and serves all unmatched traffic.
 
 A shadow keeps everything of its original but what the server or a node put there for that one Pod. Its name holds the
 hash of the result, so that equal Pods share a name stem and a rollout makes new ones.
@@ -97,13 +97,13 @@ def shadow(workload: Workload, name: str, revision: str, spec: Obj, originals: I
                 names.WORKLOAD: f"{workload.kind}/{workload.name}",
                 names.SPEC_HASH: revision,
             },
-            "ownerReferences": _owned_by(owners),
+            "ownerReferences": owned_by(owners),
         },
         "spec": spec,
     }
 
 
-def _owned_by(owners: list[Original]) -> list[Obj]:
+def owned_by(owners: list[Original]) -> list[Obj]:
     """The first is the controller, so that no ReplicaSet, StatefulSet or DaemonSet adopts the Pod by its labels."""
     references = []
     for position, owner in enumerate(owners):
@@ -111,49 +111,3 @@ def _owned_by(owners: list[Original]) -> list[Obj]:
         reference: Obj = {"apiVersion": "v1", "kind": "Pod", "name": owner.name, "uid": metadata.get("uid", "")}
         references.append({**reference, "controller": True} if position == 0 else reference)
     return references
-
-
-def rehearsal_name(workload: Workload, revision: str, node: str) -> str:
-    """`web-rehearsal-3f2a91bc-9d01`: one for each revision and node."""
-    tail = f"-rehearsal-{revision}-{names.digest(node, 4)}"
-    return names.fit(workload.name.replace(".", "-"), 63 - len(tail)) + tail
-
-
-def rehearsal(workload: Workload, revision: str, spec: Obj, originals: list[Original], images: Mapping[str, str]) -> Obj:
-    """A Pod that starts the carrier once on the originals' node, as each targeted container would be started.
-
-    images: carrier image by container. Probes are dropped (nothing is served yet) and requests are 0, so that a full
-    node does not refuse it. It never restarts: one failure is the answer.
-    """
-    node = originals[0].pod["spec"]["nodeName"]
-    claims = {v["name"] for v in spec.get("volumes") or () if "persistentVolumeClaim" in v or "ephemeral" in v}
-    containers = [_try_out(c, images[c["name"]], claims) for c in spec["containers"] if c["name"] in images]
-    kept = {k: v for k, v in spec.items() if k not in ("initContainers", "affinity", "topologySpreadConstraints", "hostname", "subdomain")}
-    kept["volumes"] = [v for v in spec.get("volumes") or () if v["name"] not in claims]
-    if not kept["volumes"]:
-        del kept["volumes"]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": rehearsal_name(workload, revision, node),
-            "namespace": workload.namespace,
-            "labels": our_labels(workload, "rehearsal"),
-            "annotations": {names.WORKLOAD: f"{workload.kind}/{workload.name}", names.SPEC_HASH: revision},
-            "ownerReferences": _owned_by(sorted(originals, key=lambda o: o.name)),
-        },
-        "spec": {**kept, "containers": containers, "nodeName": node, "restartPolicy": "Never", "terminationGracePeriodSeconds": 1},
-    }
-
-
-def _try_out(container: Obj, image: str, claims: set[str]) -> Obj:
-    dropped = ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "volumeMounts")
-    result = {**{k: v for k, v in container.items() if k not in dropped}, "image": image}
-    mounts = [m for m in container.get("volumeMounts") or () if m["name"] not in claims]
-    if mounts:
-        result["volumeMounts"] = mounts
-    resources = container.get("resources") or {}
-    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    if free := {k: "0" for k in sorted(asked) if k in ("cpu", "memory", "ephemeral-storage")}:
-        result["resources"] = {**resources, "requests": {**asked, **free}}
-    return result

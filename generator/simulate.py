@@ -17,7 +17,7 @@ from generator import names
 from generator.errors import StalePlan
 from generator.generate import Desired, generate
 from generator.plan import Change, plan
-from generator.snapshot import Key, Obj, Snapshot, key_of, labels_of
+from generator.snapshot import Key, Obj, Snapshot, annotations_of, key_of, labels_of
 from generator.times import after
 
 STEP_SECONDS = 1.5
@@ -152,14 +152,16 @@ def _kubelet(pod: Obj, state: World, now: str) -> Obj:
     ip = status.get("podIP") or _address("10.244", str(pod["metadata"].get("uid") or pod["metadata"]["name"]))
     result: Obj = {**pod, "spec": spec if spec.get("nodeName") else {**spec, "nodeName": node}}
     fields: dict[str, Any] = {**status, "phase": "Running", "podIP": ip, "podIPs": status.get("podIPs") or [{"ip": ip}], "containerStatuses": statuses}
-    fields["conditions"] = _conditions(status.get("conditions") or (), labels_of(pod).get(names.HELD) == "true", now)
+    ready = all(s.get("ready") for s in statuses) and labels_of(pod).get(names.HELD) != "true"
+    fields["conditions"] = _conditions(status.get("conditions") or (), "True" if ready else "False", now)
     result["status"] = fields
     return result
 
 
 def _started(container: Obj, status: Obj | None, pod: Obj, now: str) -> Obj:
-    """The status of a container that runs the image of the spec."""
-    if status and status.get("image") == container.get("image"):
+    """The status of a container that runs the image of the spec; an image patch notes which container it replaces."""
+    replaced = annotations_of(pod).get(names.REPLACED + container["name"])
+    if status and status.get("containerID") != replaced:
         return status
     restarts = status.get("restartCount", 0) + 1 if status else 0
     seed = f"{pod['metadata'].get('uid')} {container['name']} {container.get('image')} {restarts}"
@@ -174,13 +176,11 @@ def _started(container: Obj, status: Obj | None, pod: Obj, now: str) -> Obj:
     }
 
 
-def _conditions(conditions: Iterable[Obj], held: bool, now: str) -> list[Obj]:
-    found = [c for c in conditions]
+def _conditions(conditions: Iterable[Obj], ready: str, now: str) -> list[Obj]:
+    found = list(conditions)
     if not any(c["type"] == "Ready" for c in found):
-        found.append({"type": "Ready", "status": "False" if held else "True", "lastTransitionTime": after(now, 0)})
-    if held:
-        return found
-    return [{**c, "status": "True", "lastTransitionTime": after(now, 0)} if c["type"] == "Ready" and c["status"] != "True" else c for c in found]
+        found.append({"type": "Ready", "status": ready, "lastTransitionTime": after(now, 0)})
+    return [{**c, "status": ready, "lastTransitionTime": after(now, 0)} if c["type"] == "Ready" and c["status"] != ready else c for c in found]
 
 
 def _endpoints(state: World) -> World:

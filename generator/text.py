@@ -37,7 +37,9 @@ def read(text: str | bytes, source: str) -> tuple[list[dict[str, Any]], tuple[Pr
         cure = "Save it as UTF-8 (PowerShell: kubectl get ... -o yaml | Out-File -Encoding utf8 FILE)."
         return [], (Problem("NotText", source, message, cure),)
     if len(raw) > MAX_BYTES:
-        return [], (Problem("NotText", source, f"the input has {len(raw)} bytes, more than {MAX_BYTES}", "Record one namespace at a time."),)
+        return [], (
+            Problem("NotText", source, f"the input has {len(raw)} bytes, more than {MAX_BYTES}", "Record one namespace at a time."),
+        )
     reader = jsonreader.documents if jsonreader.looks_like_json(decoded) else yamlreader.documents
     found, problems = reader(decoded, source)
     if _SURROGATE.search(decoded):

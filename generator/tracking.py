@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from typing import Final
 
-_TOOLS: Final = ("argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "meta.helm.sh/", "helm.sh/", "kapp.k14s.io/")
+_TOOLS: Final = (
+    "argocd.argoproj.io/",
+    "kustomize.toolkit.fluxcd.io/",
+    "helm.toolkit.fluxcd.io/",
+    "meta.helm.sh/",
+    "helm.sh/",
+    "kapp.k14s.io/",
+)
 _LABELS: Final = ("app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "applyset.kubernetes.io/")
 _ANNOTATIONS: Final = (
     "kubectl.kubernetes.io/last-applied-configuration",

@@ -48,7 +48,7 @@ _KINDS: Final = {
     }.items()
     for alias in aliases.split()
 }
-_PORT: Final = re.compile(r"[0-9]{1,5}")
+_PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _SECRET: Final = re.compile(rf"secret:{NAME.pattern}/{NAME.pattern}:[-._A-Za-z0-9]+")
 _PATH: Final = re.compile(r"/[^\x00-\x1f\x7f]+")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?)?")

@@ -1,8 +1,9 @@
 """YAML text into plain values, with the line and column of everything that is wrong with it.
 
-ruamel.yaml gives the events. For large texts, which machines write, PyYAML's C parser does: ten times faster, the same
-values (ruamel.yaml.clib holds libyaml 0.1.7, which refuses `{image: nginx:1.27}`). The values are built here, because no
-loader keeps timestamps text, reports *all* doubtful scalars with their place, and bounds what aliases unfold to.
+ruamel.yaml gives the events. For large texts, which machines write, PyYAML's C parser does where it is installed: ten
+times faster, the same values (ruamel.yaml.clib would not do: its libyaml 0.1.7 refuses `{image: nginx:1.27}`). The values
+are built here, because no loader keeps timestamps text, reports *all* doubtful scalars with their place, and bounds what
+aliases unfold to.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import yaml
 from ruamel.yaml import YAML, error, events
 
 from generator.errors import Problem
 from generator.scalars import Ambiguous, meaning
+
+try:
+    import yaml
+except ImportError:  # an extra
+    _fast: Any = None
+else:
+    _fast = yaml
 
 FAST_FROM = 100_000  # characters from which on PyYAML's C parser reads
 MAX_DEPTH: Final = 100  # nesting of one document; Kubernetes' own objects stay below 40
@@ -28,9 +35,11 @@ _CONTROL = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 _TAG = "tag:yaml.org,2002:"
 _KINDS: Final[dict[type, str]] = {
     getattr(module, f"{name}Event"): name
-    for module in (events, yaml.events)
+    for module in ((events, _fast.events) if _fast else (events,))
     for name in ("Scalar", "Alias", "MappingStart", "SequenceStart", "DocumentStart", "MappingEnd", "SequenceEnd")
 }
+_MARKED_ERRORS: Final = (error.MarkedYAMLError, *([_fast.error.MarkedYAMLError] if _fast else []))
+_ERRORS: Final = (error.YAMLError, *([_fast.YAMLError] if _fast else []))
 _ENDS: Final = frozenset(c for c, name in _KINDS.items() if name in {"MappingEnd", "SequenceEnd"})
 
 
@@ -62,14 +71,14 @@ def documents(text: str, source: str) -> tuple[list[Document], tuple[Problem, ..
         if control := _CONTROL.search(text):
             reader.syntax(*position(text, control.start()), f"the character U+{ord(control[0]):04X} is not allowed in YAML")
         reader.stream()
-    except (error.MarkedYAMLError, yaml.error.MarkedYAMLError) as fault:
+    except _MARKED_ERRORS as fault:
         mark = fault.problem_mark or fault.context_mark
         line, column = (mark.line, mark.column) if mark else (0, 0)
         if fault.context_mark and not text[offset(text, line, column) :].strip():  # the end: say where what is not closed begins
             line, column = fault.context_mark.line, fault.context_mark.column
         message = f"{fault.context}: {fault.problem}" if fault.context else str(fault.problem)
         reader.report("YamlSyntax", line, column, message, _cure(str(fault.problem)))
-    except (error.YAMLError, yaml.YAMLError) as fault:
+    except _ERRORS as fault:
         reader.report("YamlSyntax", 0, 0, " ".join(str(fault).split()), _cure(""))
     except _Stop:
         pass
@@ -109,9 +118,9 @@ def _cure(problem: str) -> str:
 
 
 def _events(text: str) -> Iterator[Any]:
-    loader = getattr(yaml, "CSafeLoader", None)  # absent where PyYAML was built without libyaml
+    loader = getattr(_fast, "CSafeLoader", None)  # absent where PyYAML was built without libyaml
     if loader and len(text) >= FAST_FROM:
-        return iter(yaml.parse(text, Loader=loader))
+        return iter(_fast.parse(text, Loader=loader))
     return iter(YAML(typ="safe", pure=True).parse(text))
 
 

@@ -64,7 +64,11 @@ class Outcome(NamedTuple):
 
 
 def run(
-    conf: str, hostname: str, stubs: Sequence[tuple[str, int, str]], requests: Sequence[Mapping[str, Any]], files: Mapping[str, str] | None = None
+    conf: str,
+    hostname: str,
+    stubs: Sequence[tuple[str, int, str]],
+    requests: Sequence[Mapping[str, Any]],
+    files: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Send `requests` to the carrier one after the other. files: path below RUN_DIR -> text.
 
@@ -115,7 +119,9 @@ def _inside(job: dict[str, Any]) -> str:
         check=False,
     )
     if done.returncode:
-        raise AssertionError(f"the lab needs root or unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1):\n{done.stderr[-3000:]}")
+        raise AssertionError(
+            f"the lab needs root or unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1):\n{done.stderr[-3000:]}"
+        )
     return done.stdout
 
 
@@ -315,7 +321,14 @@ def _http(connection: socket.socket, who: str, protocol: str, seen: list[dict[st
             headers.append(tuple(line.decode("latin-1").rstrip("\r\n").split(": ", 1)))
         values = {name.lower(): value for name, *rest in headers for value in rest or [""]}
         body = _body(stream, values)
-        told = {"who": who, "method": method, "path": path, "headers": headers, "sha256": hashlib.sha256(body).hexdigest(), "len": len(body)}
+        told = {
+            "who": who,
+            "method": method,
+            "path": path,
+            "headers": headers,
+            "sha256": hashlib.sha256(body).hexdigest(),
+            "len": len(body),
+        }
         seen.append(told)
         if protocol == "hang":
             connection.recv(1)

@@ -170,7 +170,7 @@ def test_dollar_is_the_end_of_the_text_only() -> None:
 
 
 def test_characters_beyond_ascii_are_their_bytes() -> None:
-    """nginx matches bytes: a repeat takes the whole character, a dot half of it."""
+    """The carrier matches bytes: a repeat takes the whole character, a dot half of it."""
     assert compile_regex("^é+$").search("éé".encode())
     assert not compile_regex("^.$").search("é".encode())
     assert compile_regex("^..$").search("é".encode())

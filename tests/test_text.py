@@ -14,21 +14,41 @@ from generator import text, yamlreader
 from generator.errors import Problem
 from generator.scalars import Ambiguous, meaning, quoted
 
-NASTY = (
-    "yes no on off y n Yes NO ~ null true 0644 0o644 0x1F 12:30 1:20:30.5 1_000 1_0.5 0b101 1e3 1.0 .5 5. -1 +1 -0 .inf .NaN - -- --- ... -x "
-    "-5 -a:b = << <<x ? ?x : x: :x #x x#y & *a @x `x %x !x ,x [x] {x} | > 'x' \"x\" \\ $(A) a,b a&b 2026-11-24 2026-11-24T22:21:43Z 10.0.0.1 "
-    "775bc6d868 12e034 100m 64Mi localhost/echo:1 _ 0 00 08 -0x1F 0_7 .5_0 é 日本 \U0001f600"
-).split() + [
-    "", " ", " x", "x ", "a b", "a: b", "a #b", "a\tb", "\t", "a\nb", "a\nb\n", "a\n\n\nb\n", "a\n\n", "\na", " a\nb", "a \nb", "a\n b\n", "#a\nb",
-    "---\na\n", "a\n---\nb", "a\r\nb\r\n", "a\rb", "\x00", "\x7f", "\x85", "a\u2028b", "\ufeff", "\ufeffa\nb", "a\ufffe", "\xa0\nb", "a\n\xa0", "x" * 3000, "- a\n- b\n",
-    "%YAML 1.2\na", "key: |\n  a\n", "\n", "\n\n", "a\u2029\nb",
-]  # fmt: skip
+NASTY = [
+    *(
+        "yes no on off y n Yes NO ~ null true 0644 0o644 0x1F 12:30 1:20:30.5 1_000 1_0.5 0b101 1e3 1.0 .5 5. -1 +1 -0 .inf .NaN - -- --- "
+        "... -x -5 -a:b = << <<x ? ?x : x: :x #x x#y & *a @x `x %x !x ,x [x] {x} | > 'x' \"x\" \\ $(A) a,b a&b 2026-11-24 "
+        "2026-11-24T22:21:43Z 10.0.0.1 775bc6d868 12e034 100m 64Mi localhost/echo:1 _ 0 00 08 -0x1F 0_7 .5_0 é 日本 \U0001f600"
+    ).split(),
+    *(
+        "",
+        " ",
+        " x",
+        "x ",
+        "a b",
+        "a: b",
+        "a #b",
+        "a\tb",
+        "\t",
+        "a\nb",
+        "a\nb\n",
+        "a\n\n\nb\n",
+        "a\n\n",
+        "\na",
+        " a\nb",
+        "a \nb",
+        "a\n b\n",
+    ),
+    *("#a\nb", "---\na\n", "a\n---\nb", "a\r\nb\r\n", "a\rb", "\x00", "\x7f", "\x85", "a\u2028b", "\ufeff", "\ufeffa\nb", "a\ufffe"),
+    *("\xa0\nb", "a\n\xa0", "x" * 3000, "- a\n- b\n", "%YAML 1.2\na", "key: |\n  a\n", "\n", "\n\n", "a\u2029\nb", "... x", "--- x"),
+]
 STRINGS = st.one_of(st.sampled_from(NASTY), st.text(max_size=12), st.text(" \n:-#'\"ab01_.{}[]", max_size=12))
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False), STRINGS)
 VALUES = st.recursive(SCALARS, lambda v: st.one_of(st.lists(v, max_size=4), st.dictionaries(STRINGS, v, max_size=4)), max_leaves=20)
 
 
 def kubernetes_object(spec: Any, name: str = "web") -> dict[str, Any]:
+    """A whole object around any value."""
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
@@ -42,12 +62,14 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def read_by(parser: str, source: str | bytes) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
+    """What one of the two parsers finds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yamlreader, "FAST_FROM", FAST_FROM[parser])
         return text.read(source, "x.yaml")
 
 
 def codes(source: str | bytes) -> list[str]:
+    """The codes of the problems in a stream."""
     return [p.code for p in text.read(source, "x.yaml")[1]]
 
 
@@ -57,11 +79,11 @@ def same(a: Any, b: Any) -> bool:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(VALUES, max_size=3))
-@example([dict.fromkeys(NASTY, 1), list(NASTY), [[[]], {}, [{}], [[1, [2]]]]])
-def test_what_is_written_reads_back_the_same(specs: list[Any]) -> None:
+@given(st.lists(VALUES, max_size=3), st.dictionaries(STRINGS, SCALARS, max_size=2))
+@example([dict.fromkeys(NASTY, 1), list(NASTY), [[[]], {}, [{}], [[1, [2]]]]], dict.fromkeys(NASTY, "a\nb"))
+def test_what_is_written_reads_back_the_same(specs: list[Any], fields: dict[str, Any]) -> None:
     """No value changes on its way through YAML or JSON, in our reader with either parser and in PyYAML, a YAML 1.1 reader."""
-    objects = [kubernetes_object(spec) for spec in specs]
+    objects = [fields | kubernetes_object(spec) for spec in specs]
     written = text.write_yaml(objects)
     for parser in FAST_FROM:
         found, problems = read_by(parser, written)
@@ -99,7 +121,9 @@ def test_layout() -> None:
         "kind": "Pod",
         "apiVersion": "v1",
     }
-    assert text.write_yaml([value, {"kind": "X"}]) == """\
+    assert (
+        text.write_yaml([value, {"kind": "X"}])
+        == """\
 ---
 apiVersion: v1
 kind: Pod
@@ -126,11 +150,15 @@ spec:
 ---
 kind: X
 """
+    )
+    assert 'one: "a \\nb"\n' in text.write_yaml([{"one": "a \nb"}])
     assert text.write_yaml([]) == ""
     assert text.write_json({"b": "é", "a": [1]}) == '{\n  "a": [\n    1\n  ],\n  "b": "é"\n}\n'
 
 
-@pytest.mark.parametrize("plain", ["100m", "64Mi", "-name", "$(POD)", "/bin/sh", "10.0.0.1", "775bc6d868", "localhost/echo:1", "a b", "web.v1", "a=b,c"])
+@pytest.mark.parametrize(
+    "plain", ["100m", "64Mi", "-name", "$(POD)", "/bin/sh", "10.0.0.1", "775bc6d868", "localhost/echo:1", "a b", "web.v1", "a=b,c"]
+)
 def test_usual_text_needs_no_quotes(plain: str) -> None:
     """Text that no reader mistakes is written as kubectl writes it."""
     assert quoted(plain) == plain
@@ -138,8 +166,24 @@ def test_usual_text_needs_no_quotes(plain: str) -> None:
 
 @pytest.mark.parametrize(
     ("plain", "value"),
-    [("", None), ("~", None), ("null", None), ("true", True), ("FALSE", False), ("0", 0), ("-12", -12), ("+5", 5), ("0o644", 420), ("0x1F", 31)]
-    + [("1.5", 1.5), (".5", 0.5), ("1e3", 1000.0), ("2026-11-24T22:21:43Z", "2026-11-24T22:21:43Z"), ("10.0.0.1", "10.0.0.1"), ("nope", "nope")],
+    [
+        ("", None),
+        ("~", None),
+        ("null", None),
+        ("true", True),
+        ("FALSE", False),
+        ("0", 0),
+        ("-12", -12),
+        ("+5", 5),
+        ("0o644", 420),
+        ("0x1F", 31),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("1e3", 1000.0),
+        ("2026-11-24T22:21:43Z", "2026-11-24T22:21:43Z"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("nope", "nope"),
+    ],
 )
 def test_meaning_of_plain_scalars(plain: str, value: Any) -> None:
     """YAML 1.2's core schema, and times stay text."""
@@ -154,7 +198,7 @@ def test_ambiguous_scalars_are_named_with_their_place(plain: str, parser: None) 
     assert (problem.code, problem.place) == ("AmbiguousScalar", "x.yaml, document 1, line 5, column 6")
     assert plain in problem.message
     assert "Write" in problem.cure
-    assert codes(f'apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec: ["{plain}", \'{plain}\', !!str {plain}]\n') == []
+    assert codes(f"apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec: [\"{plain}\", '{plain}', !!str {plain}]\n") == []
 
 
 def test_octal_modes_say_both_numbers() -> None:
@@ -180,6 +224,7 @@ def test_octal_modes_say_both_numbers() -> None:
         ("on: x\n", "AmbiguousScalar", "line 1, column 1"),
         ('{"a": 1,\n "a": 2}', "DuplicateKey", "line 2, column 2"),
         ('{"a": [{"b": "a:"}, {"b": 1, "c": {"b": 2}, "\\u0062": 3}]}', "DuplicateKey", "line 1, column 45"),
+        ('{"a": "b",\n "b": 1,\n "a": 2}', "DuplicateKey", "line 3, column 2"),
         ('{"a": 1,\n 2}', "YamlSyntax", "line 2, column 2"),
         ('{"a": NaN}', "YamlSyntax", "line 1, column 1"),
         ('{"a": 1e999}', "YamlSyntax", "line 1, column 1"),
@@ -238,6 +283,8 @@ def test_lists_and_streams_are_flattened(parser: None) -> None:
     ):
         assert text.read(source, "x") == ([one, two], ()), source
         assert text.read(source.encode(), "x") == ([one, two], ()), source
+    allow = {"apiVersion": "x/v1", "kind": "AllowList", "metadata": {"name": "a"}, "items": [1]}
+    assert text.read(text.write_yaml([allow]), "x") == ([allow], ())
     for nothing in ("", " \n", "---\n", "# a\n", "kind: List\nitems: []\n", "kind: PodList\nitems: null\n", "[]"):
         assert text.read(nothing, "x") == ([], ())
 
@@ -256,7 +303,8 @@ def test_what_is_not_an_object(parser: None) -> None:
 
 def test_anchors_and_merge_keys(parser: None) -> None:
     """Aliases repeat their value; << gives the mapping's own keys precedence, then earlier mappings."""
-    source = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\na: &a {x: 1, w: 1}\nb: &b {w: 2, z: 2}\nc: {<<: [*a, *b], x: 3}\nd: {<<: *b}\ne: [*a, *a]\n"
+    source = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n"
+    source += "a: &a {x: 1, w: 1}\nb: &b {w: 2, z: 2}\nc: {<<: [*a, *b], x: 3}\nd: {<<: *b}\ne: [*a, *a]\n"
     (value,), problems = text.read(source, "x")
     assert problems == ()
     assert (value["c"], value["d"], value["e"]) == ({"x": 3, "w": 1, "z": 2}, {"w": 2, "z": 2}, [{"x": 1, "w": 1}] * 2)

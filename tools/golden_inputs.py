@@ -434,7 +434,7 @@ problem("RuleInvalid", "A path without its leading slash.", web(by("alice", path
 problem("RegexUnsupported", "A regex with a look-ahead.", web(by("alice", header("x-user", "^(?=a)b", "regex"))))
 problem("RuleNeverFires", "One header cannot have two values.", web(by("alice", header("x-user", "a"), header("x-user", "b"))))
 problem("RuleIdentical", "Bob asks for what Alice has.", web(ALICE, {**by("bob", header("x-user", "alice"), number=2), "metadata": kube.meta("bob", "gefyra", creationTimestamp="2026-11-24T21:00:00Z")}))
-problem("PortMappingInvalid", "The ports are the wrong way round for a reader: no colon.", web(by("alice", header("x-user", "alice"), port="8080:http")))
+problem("PortMappingInvalid", "The ports are the wrong way round for a reader: no colon.", web({**ALICE, "portMappings": ["8080"]}))
 problem("PortUnknown", "The container has no such port.", web(by("alice", header("x-user", "alice"), port="3000:9999")))
 problem("PortNotHttp", "Rules on a UDP port.", web(by("alice", header("x-user", "alice"), port="3000:5353"), containers=app(ports=[{"containerPort": 8080, "protocol": "TCP"}, {"containerPort": 5353, "protocol": "UDP"}])))
 problem("TlsPortNoCertificate", "The port speaks TLS and nobody brings a certificate.", web(by("alice", header("x-user", "alice"), port="3000:8443"), containers=app(ports=[{"containerPort": 8443, "name": "https", "protocol": "TCP"}])))
@@ -509,7 +509,7 @@ def _metadata(**more: Any) -> Callable[[Obj], Obj]:
 
 problem("StaticPod", "A Pod is the mirror of a file on its node.", [NODE, _metadata(annotations={"kubernetes.io/config.mirror": "1"})(pod("solo", {"app": "solo"}, [container()], "10.244.1.1")), _direct("pod/solo")])
 problem("RolloutStuck", "A new Pod never became ready.", _pods(lambda o: kube.running(o, "10.244.1.9", ready=False), 1))
-problem("NoReadyPods", "No Pod is ready.", _pods(lambda o: {**kube.running(o, "10.244.1.9", ready=False), "status": {"phase": "Pending"}}))
+problem("NoReadyPods", "No Pod is ready.", _pods(lambda o: kube.running(o, "10.244.1.9", ready=False)))
 problem("PodTerminating", "One Pod is being deleted.", _pods(_metadata(deletionTimestamp=NOW), 1))
 problem("PodFailed", "One Pod was evicted.", _pods(lambda o: {**o, "status": {"phase": "Failed", "reason": "Evicted"}}, 1))
 problem("WorkloadPaused", "The rollout is paused.", [{**o, "spec": {**o["spec"], "paused": True}} if o["kind"] == "Deployment" else o for o in web(ALICE)])
@@ -544,20 +544,17 @@ def _rehearsal() -> Case:
 @case("problem-shadow-not-ready")
 def _not_ready() -> Case:
     objects, now = rounds(web(ALICE), 1)
-    failed = [kube.running(o, "10.244.1.8", ready=False) if "-shadow-" in o["metadata"]["name"] and o["kind"] == "Pod" else o for o in objects]
-    return Case("ShadowNotReady", "A shadow does not become ready: the originals go on serving.", settled_without_pods(failed), now)
-
-
-def settled_without_pods(objects: list[Obj]) -> list[Obj]:
-    """The objects as they are; the simulated kubelet would make every Pod ready."""
-    return objects
+    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}}
+    status = {"phase": "Running", "podIP": "10.244.1.8", "containerStatuses": [{"name": "app", "ready": False, "state": waiting}]}
+    failed = [{**o, "status": status} if "-shadow-" in o["metadata"]["name"] and o["kind"] == "Pod" else o for o in objects]
+    return Case("ShadowNotReady", "A shadow does not become ready: the originals go on serving.", failed, now)
 
 
 @case("problem-immutable-field")
 def _immutable() -> Case:
     objects, now = active()
-    edited = [{**o, "spec": {**o["spec"], "clusterIP": "10.96.9.9"}} if o["kind"] == "Service" and o["metadata"]["name"] == "y" else o for o in objects]
-    return Case("ImmutableField", "A shadow was made again by hand with other fields.", edited, now)
+    edited = [_metadata(annotations={**o["metadata"]["annotations"], "bascule.dev/spec-hash": "00000000"})(o) if o["metadata"]["name"].startswith("y-shadow-") else o for o in objects]
+    return Case("ImmutableField", "Somebody put Pods of his own in the shadows' place: they are deleted and made again.", edited, now)
 
 
 def main() -> None:

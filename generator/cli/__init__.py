@@ -1,0 +1,158 @@
+"""The command `bascule`: a table of commands, each loaded when it is called, and what happens when one of them fails.
+
+    stream.py   options that several commands have; files and standard input -> objects; the clock
+    view.py     colour, line width, problems on standard error
+    data.py     what `-o json` prints
+    folder.py   `--output-dir`: all files or none
+    the others  a command each: pure functions, and a few lines of glue at the end
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, Final
+
+import click
+from click.shell_completion import CompletionItem
+
+__all__ = ["COMMANDS", "Bascule", "main"]
+
+COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
+    "demo": ("demo", "demo", "See it work on a bundled example; no cluster is needed."),
+    "check": ("check", "check", "Show what is wrong with the bridges, mounts and their targets."),
+    "plan": ("plan", "plan", "Show the numbered steps from here to where nothing changes any more."),
+    "diff": ("diff", "diff", "Show the changes of this moment, as a diff or as guarded patches."),
+    "render": ("render", "render", "Print everything that should exist now."),
+    "explain": ("explain", "explain", "Say which bridge gets a request, by which rule, and why the others do not."),
+    "graph": ("graph", "graph", "Draw the routes of a target."),
+    "clean": ("clean", "clean", "Show the steps that take everything of bascule away, or what is left of it."),
+    "completion": ("completion", "completion", "Print the completion script for a shell."),
+}
+"""Name -> module in this folder, function, one line of help. Nothing of it is imported before it is needed."""
+
+_INTERRUPTED, _NO_READER = 130, 141  # 128 + the number of SIGINT and SIGPIPE, as a shell says it
+
+
+class Bascule(click.Group):
+    """The group of COMMANDS."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, function, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(f"{__name__}.{module}"), function)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table for `--help`, without importing what stands in it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The exit codes: they are a contract."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl(
+                [
+                    ("0", "done; diff: no differences; check: nothing is refused; clean --check: nothing is left"),
+                    ("1", "diff: differences; check: something is refused; clean --check: something is left; plan, clean: no end is found"),
+                    ("2", "the input or the command line is wrong, or bascule is; nothing was written"),
+                    ("130, 141", "interrupted; nobody reads the output"),
+                ]
+            )
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names with their help, again without imports."""
+        names = [CompletionItem(name, help=text) for name, (_, _, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. Whatever goes wrong ends in an exit code and never in a traceback."""
+        try:
+            _utf8()
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            ctx.exit(_INTERRUPTED)
+        except BrokenPipeError:
+            _hush()
+            ctx.exit(_NO_READER)
+        except Exception as error:
+            if os.environ.get("BASCULE_TRACEBACK") == "1":
+                raise
+            from generator.cli import view  # noqa: PLC0415  # not for --help
+            from generator.errors import InputError  # noqa: PLC0415
+
+            if isinstance(error, InputError):
+                view.complain(error.problems)
+            else:
+                view.internal(error)
+            ctx.exit(2)
+
+
+def _utf8() -> None:
+    """Both streams in UTF-8 with plain line ends, wherever this runs: the output is the same byte for byte."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def _hush() -> None:
+    """Let Python's last flush go nowhere (docs.python.org, library/signal, "Note on SIGPIPE")."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+
+
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked or ctx.resilient_parsing:
+        return
+    from importlib import metadata  # noqa: PLC0415  # takes longer than all of --help
+
+    try:
+        version = metadata.version("bascule")
+    except metadata.PackageNotFoundError:
+        version = "(not installed)"
+    click.echo(f"bascule {version}")
+    ctx.exit()
+
+
+def color_option(command: Any) -> Any:
+    """`--color`, before or after the name of the command."""
+
+    def apply(ctx: click.Context, _: click.Parameter, mode: str | None) -> None:
+        if mode == "auto" or (mode is None and ctx.parent is None):
+            ctx.color = False if os.environ.get("NO_COLOR") else None
+        elif mode:
+            ctx.color = mode == "always"
+
+    return click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        expose_value=False,
+        is_eager=True,
+        callback=apply,
+        help="auto: on a terminal, unless NO_COLOR is set.",
+    )(command)
+
+
+@click.group(cls=Bascule, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version.")
+@color_option
+def main() -> None:
+    """Per-user bridges into a Kubernetes workload, rendered declaratively.
+
+    All commands read Kubernetes objects: what `kubectl get ... -o yaml` prints, with the bridges and mounts in it or
+    beside it. No command here talks to a cluster or changes anything in it.
+
+    \b
+      kubectl get all,endpointslices,networkpolicies,pdb,hpa,pvc -n shop -o yaml > shop.yaml
+      bascule plan -f shop.yaml -f bridges.yaml
+    """

@@ -1,0 +1,91 @@
+"""`bascule clean`: the steps that take everything of ours away, or a list of what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+import click
+
+from generator import names
+from generator.cli import data, view
+from generator.cli.plan import write
+from generator.cli.stream import Stream, input_options
+from generator.plan import Change
+from generator.simulate import Run, Step, fold
+from generator.snapshot import OUR_KINDS, Key, Obj, is_ours, key_of
+from generator.workload import original
+
+_PAINT: Final[view.Paint] = {r"nothing of bascule is left": {"fg": "green"}}
+
+
+class Trace(NamedTuple):
+    """Something of ours that is in the stream. what: `asked`, the role of an object of ours, or the marks on a Pod."""
+
+    key: Key
+    what: str
+
+
+def traces(objects: Iterable[Obj]) -> tuple[Trace, ...]:
+    """Bridges and mounts, objects of ours, and Pods with marks of ours."""
+    return tuple(sorted(trace for obj in objects for trace in _traces(obj)))
+
+
+def _traces(obj: Obj) -> Iterator[Trace]:
+    key = key_of(obj)
+    if key.kind in ("GefyraBridge", "GefyraBridgeMount"):
+        yield Trace(key, "asked for by a user")
+    elif is_ours(obj):
+        yield Trace(key, str(obj["metadata"]["labels"][names.ROLE]))
+    else:
+        marks = [f"{part[:-1]} {k}" for part in ("labels", "annotations") for k in sorted(obj["metadata"].get(part) or ()) if names.is_ours(k)]
+        if key.kind == "Pod" and obj.get("spec", {}).get("containers"):
+            marks += [f"container {c.name} is a carrier" for c in original(obj).containers.values() if c.carried]
+        if marks:
+            yield Trace(key, ", ".join(marks))
+
+
+def restore(objects: Iterable[Obj], now: str) -> Run:
+    """The fold of the stream without what is asked; its first step deletes that."""
+    objects = tuple(objects)
+    asked = sorted(trace.key for trace in traces(objects) if trace.key.kind in OUR_KINDS.values())
+    run = fold([o for o in objects if key_of(o) not in asked], now)
+    if not asked:
+        return run
+    first = Step(now, tuple(Change("delete", key, "delete it first: with kubectl, or whoever made it") for key in asked))
+    return Run((first, *run.steps), run.converged, run.end, run.desired, run.now)
+
+
+def as_text(found: Iterable[Trace], columns: int) -> str:
+    """A line for each, or the good news."""
+    lines = [line for trace in found for line in (str(trace.key), *view.wrapped(trace.what, "  ", columns))]
+    return "\n".join(lines or ["nothing of bascule is left"]) + "\n"
+
+
+@click.command
+@input_options
+@click.option("--check", "only_check", is_flag=True, help="List what there is of bascule instead.")
+@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
+@click.pass_context
+def clean(ctx: click.Context, stream: Stream, only_check: bool, output: str) -> None:
+    """Show the steps that take everything of bascule away, or with --check what there is of it.
+
+    The steps begin with the bridges and mounts, end with no object and no mark of ours, and lose no request on the way.
+
+    Exit code 0; 1 if no end is found, or with --check if anything is left; 2 if the input cannot be used.
+    """
+    objects = stream.usable().objects
+    if only_check:
+        found = traces(objects)
+        ctx.exit(_list(found, output))
+    run = restore(objects, stream.now)
+    write("Clean", output, run, run.desired.problems)
+    ctx.exit(0 if run.converged else 1)
+
+
+def _list(found: tuple[Trace, ...], output: str) -> int:
+    if output == "text":
+        view.show(as_text(found, view.width()), _PAINT)
+    else:
+        view.show(data.written(output, data.envelope("Clean", left=[{**data.reference(t.key), "what": t.what} for t in found])))
+    return int(bool(found))

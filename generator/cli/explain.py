@@ -1,0 +1,203 @@
+"""`bascule explain`: a request -> the bridge that gets it, by which rule, and why all the others do not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+from generator import routing, rules
+from generator.admission import Claim
+from generator.cli import data, view
+from generator.cli.stream import Stream, input_options, resolve, target_option
+from generator.errors import InputError, Problem
+from generator.generate import Desired
+from generator.graph import in_words
+from generator.rules import Refused
+from generator.snapshot import Key, Obj, Snapshot, key_of
+from generator.values import workload as workload_ref
+from generator.walk import Place
+
+_PAINT: Final[view.Paint] = {r"(\S+) gets .*": {"fg": "green", "bold": True}, r"(the cluster) .*": {"bold": True}, r"    (not yet:).*": {"fg": "yellow"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A rule, or a whole bridge (rule None), that does not get the request. matched: its conditions hold."""
+
+    bridge: str
+    rule: int | None
+    matched: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Who answers. winner: a bridge, or None for the cluster. rule: its number in the bridge, with the conditions in words.
+
+    mode: of the winner. pending: what keeps it from having its effect now, "" when nothing does.
+    """
+
+    winner: str | None
+    rule: int | None
+    conditions: str
+    mode: str
+    reason: str
+    pending: str
+    considered: tuple[Considered, ...]
+
+
+def explain_request(
+    snapshot: Snapshot, desired: Desired, at: tuple[Key, str], port: int, method: str, url: str, headers: Iterable[tuple[str, str]]
+) -> Explanation:
+    """Who gets a request to `port` of the workload and container `at`. Raises InputError when there is no such port.
+
+    Only bridges whose other end is known take part, as only these are in the carrier's configuration.
+    """
+    key, _ = at
+    claim, outside = desired.intent.claims.get(key, {}).get(at[1]), left_out(snapshot, desired, at)
+    if claim is None:
+        return _cluster(f"no bridge is admitted to {key}, container {at[1]}", outside)
+    known = {p.number for p in claim.ports if p.protocol == "TCP"}
+    if port not in known:
+        cure = f"Give --port one of: {', '.join(map(str, sorted(known))) or 'none'}; a port of the container, not of a Service."
+        raise InputError(Problem("PortUnknown", "--port", f"container {claim.container} of {key} has no TCP port {port}", cure))
+    outcome = desired.outcomes.get(key)
+    if outcome and not outcome.admitted:
+        refused = next((f"{p.code}: {p.message}" for p in outcome.problems if p.severity != "warning"), "it is not admitted")
+        return _cluster(f"{key} is not bridged: {refused}", (*outside, *(Considered(b.name, None, False, "its target is not bridged") for b in claim.bridges)))
+    reached, unresolved = routing.connections(snapshot, claim.bridges)
+    here = [b for b in claim.bridges if (b.name, port) in reached]
+    outside += tuple(_silent(claim, port, here, unresolved))
+    candidates = routing.candidates_of(here, port, snapshot.now)
+    if not candidates:
+        return _cluster(f"no bridge takes requests on port {port}: it is passed through unread", outside)
+    asked = rules.request(method, url, headers)
+    if isinstance(asked, Refused):
+        return _cluster(f"nginx answers this request itself, {asked.reason}", outside)
+    winner, verdicts = rules.decide(asked, candidates)
+    rest = tuple(Considered(v.candidate.bridge, v.candidate.index, v.matched, v.reason) for v in verdicts if v.candidate is not winner)
+    if winner is None:
+        common = {c.reason for c in rest}
+        return _cluster(common.pop() if len(common) == 1 and len(rest) > 1 else "no rule matches", (*rest, *outside))
+    bridge = next(b for b in here if b.name == winner.bridge)
+    reason = next(v.reason for v in verdicts if v.candidate is winner)
+    return Explanation(bridge.name, winner.index, in_words(winner.conditions), bridge.mode, reason, _pending(desired, key_of(bridge.obj)), (*rest, *outside))
+
+
+def _cluster(reason: str, considered: Iterable[Considered]) -> Explanation:
+    return Explanation(None, None, "", "", reason, "", tuple(considered))
+
+
+def left_out(snapshot: Snapshot, desired: Desired, at: tuple[Key, str]) -> tuple[Considered, ...]:
+    """Bridges that aim at this container and are not admitted, each with its first problem."""
+    claim = desired.intent.claims.get(at[0], {}).get(at[1])
+    admitted = {key_of(b.obj) for b in claim.bridges} if claim else set()
+    found = []
+    for obj in snapshot.controls:
+        key = key_of(obj)
+        if key.kind == "GefyraBridge" and key not in admitted and _aims(desired, obj, at):
+            problems = desired.intent.problems.get(key) or ()
+            reason = next((f"{p.code}: {p.message}" for p in problems), "it is being deleted")
+            found.append(Considered(key.name, None, False, reason))
+    return tuple(found)
+
+
+def _aims(desired: Desired, obj: Obj, at: tuple[Key, str]) -> bool:
+    """Whether a bridge, admitted or not, is meant for this container."""
+    targets = desired.intent.targets
+    if key_of(obj) in targets:
+        return targets[key_of(obj)] == at
+    written = obj.get("target")
+    if not isinstance(written, str):
+        return False
+    if "/" not in written:
+        return any(key.kind == "GefyraBridgeMount" and key.name == written and found == at for key, found in targets.items())
+    namespace, container = obj.get("targetNamespace") or "default", obj.get("targetContainer") or at[1]
+    ref = workload_ref(Place("", []), written, str(namespace), str(container))
+    return ref is not None and (Key(ref.kind, ref.namespace, ref.name), ref.container) == at
+
+
+def _silent(claim: Claim, port: int, here: list[Any], unresolved: dict[Key, list[Problem]]) -> Iterator[Considered]:
+    """Admitted bridges that are not in the configuration of this port."""
+    for bridge in claim.bridges:
+        mapped = [remote for remote, _ in bridge.ports]
+        if port not in mapped:
+            yield Considered(bridge.name, None, False, f"it takes port {', '.join(map(str, mapped))}, not {port}")
+        elif bridge not in here:
+            problems = unresolved.get(key_of(bridge.obj)) or ()
+            yield Considered(bridge.name, None, False, next((f"{p.code}: {p.message}" for p in problems), "its other end is not known"))
+
+
+def _pending(desired: Desired, bridge: Key) -> str:
+    """What keeps an admitted bridge from having its effect, from the conditions it gets."""
+    obj = next((o for o in desired.objects if key_of(o) == bridge), None)
+    if obj is None or obj.get("state") == "ACTIVE":
+        return ""
+    return next((f"{obj['state']}, {c['message']}" for c in obj["status"]["conditions"] if c["status"] != "True"), str(obj["state"]))
+
+
+def as_text(found: Explanation, asked: str, columns: int) -> str:
+    """The answer, and who else was considered."""
+    if found.winner is None:
+        lines = ["the cluster answers", *view.wrapped(asked, "    ", columns), *view.wrapped(f"because {found.reason}", "    ", columns)]
+    else:
+        what = "gets a copy, the cluster answers" if found.mode == "mirror" else "gets it"
+        lines = [f"{found.winner} {what}", *view.wrapped(asked, "    ", columns)]
+        lines += view.wrapped(f"by rule {found.rule}: {found.conditions}", "    ", columns)
+        lines += view.wrapped(f"because it is the {found.reason}", "    ", columns)
+        if found.pending:
+            lines += view.wrapped(f"not yet: {found.pending}; see `bascule plan`", "    ", columns)
+    if found.considered:
+        lines += ["", "considered" if found.winner is None else "considered as well"]
+    for each in found.considered:
+        rule = "" if each.rule is None else f", rule {each.rule}"
+        verdict = "matches but loses" if each.matched else "out" if each.rule is None else "no match"
+        lines += [f"  {each.bridge}{rule}: {verdict}", *view.wrapped(each.reason, "    ", columns)]
+    return "\n".join(lines) + "\n"
+
+
+def _header(_: click.Context, __: click.Parameter, lines: tuple[str, ...]) -> list[tuple[str, str]]:
+    """`Name: value` as curl takes it."""
+    for line in lines:
+        if not re.match(r"[^:]+:", line):
+            raise click.BadParameter(f"{line!r} is not 'Name: value', as in -H 'x-user: alice'")
+    return [(name, value.strip(" ")) for name, _, value in (line.partition(":") for line in lines)]
+
+
+@click.command
+@click.argument("method")
+@click.argument("url")
+@target_option
+@click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port of the container.")
+@click.option("-H", "--header", "headers", metavar="'NAME: VALUE'", multiple=True, callback=_header, help="A header of the request. Repeatable.")
+@input_options
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def explain(stream: Stream, method: str, url: str, target: str, port: int, headers: list[tuple[str, str]], output: str) -> None:
+    """Say which bridge gets a request, by which rule, and why the others do not.
+
+    URL may be a path. The answer is that of the carrier once its configuration is in force; `not yet` says when it is not.
+
+    \b
+      bascule explain GET /api/objects/5 -H 'owner: john' \\
+        --target shop/deployment/web --port 8080 -f shop.yaml -f bridges.yaml
+
+    Exit code 0, whoever answers; 2 if the input cannot be used.
+    """
+    snapshot, desired = stream.judged()
+    claims = desired.intent.claims
+    key, container = resolve(snapshot, target, lambda workload: claims.get(workload, ()))
+    found = explain_request(snapshot, desired, (key, container), port, method, url, headers)
+    if output == "json":
+        view.show(data.as_json("Explain", **as_data(found)))
+    else:
+        view.show(as_text(found, f"{method} {url} on port {port} of {key}, container {container}", view.width()), _PAINT)
+
+
+def as_data(found: Explanation) -> dict[str, Any]:
+    """The answer as plain data."""
+    rest = [{"bridge": c.bridge, "rule": c.rule, "matched": c.matched, "reason": c.reason} for c in found.considered]
+    return {"winner": found.winner, "rule": found.rule, "mode": found.mode or None, "reason": found.reason, "pending": found.pending, "considered": rest}

@@ -1,0 +1,69 @@
+"""`bascule graph`: the routes of a target as a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from generator import graph as drawing
+from generator.cli import data, view
+from generator.cli.explain import left_out
+from generator.cli.stream import Stream, input_options, resolve, target_option
+from generator.graph import Graph
+from generator.simulate import fold
+from generator.snapshot import Key, Snapshot
+
+
+def as_data(found: Graph) -> dict[str, Any]:
+    """The routes as plain data."""
+    return {
+        "target": {**data.reference(found.workload), "container": found.container},
+        "services": [{"name": name, "ports": list(ports)} for name, ports in found.services],
+        "originals": [{"name": p.name, "carrier": p.carried, "shadow": p.shadow or None} for p in found.pods],
+        "bridges": [
+            {
+                "name": b.name,
+                "owner": b.owner,
+                "port": b.port,
+                "rules": [{"order": n, "conditions": words} for n, words in b.rules],
+                "address": b.address,
+                "mode": b.mode,
+                "fallback": b.fallback,
+            }
+            for b in found.bridges
+        ],
+        "passedThrough": list(found.passed),
+        "refused": [{"bridge": name, "reason": why} for name, why in found.refused],
+    }
+
+
+def target_graph(stream: Stream, target: str) -> Graph:
+    """The routes of a target as they are when the steps of `plan` are done. Raises InputError."""
+    snapshot, desired = stream.judged()
+    claims = desired.intent.claims
+    at: tuple[Key, str] = resolve(snapshot, target, lambda workload: claims.get(workload, ()))
+    run = fold(stream.objects, stream.now)
+    end = Snapshot.of(run.end, run.now)
+    return drawing.routes(end, run.desired, at, [(c.bridge, c.reason) for c in left_out(end, run.desired, at)])
+
+
+@click.command
+@target_option
+@input_options
+@click.option("-o", "--output", type=click.Choice(["mermaid", "svg", "json"]), default="mermaid", show_default=True)
+def graph(stream: Stream, target: str, output: str) -> None:
+    """Draw the routes of a target: client, Services, carriers, bridges with their rules, shadows.
+
+    They are drawn as they are when all steps of `bascule plan` are done.
+
+    \b
+      bascule graph --target shop/deployment/web -o svg -f shop.yaml -f bridges.yaml > routes.svg
+
+    Exit code 0; 2 if the input cannot be used.
+    """
+    found = target_graph(stream, target)
+    if output == "json":
+        view.show(data.as_json("Graph", **as_data(found)))
+    else:
+        view.show(drawing.svg(found) if output == "svg" else drawing.mermaid(found))

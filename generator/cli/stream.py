@@ -1,0 +1,134 @@
+"""Files and standard input -> Kubernetes objects; options that several commands have; the clock, which no other module reads."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from generator import text
+from generator.admission import template_of
+from generator.cli import color_option
+from generator.errors import InputError, Problem
+from generator.generate import Desired, generate
+from generator.snapshot import Key, Obj, Snapshot
+from generator.values import utc, workload
+from generator.walk import Place
+
+_EXAMPLE = "for example:\n  kubectl get all,endpointslices -n shop -o yaml | bascule {} -f - -f bridges.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Everything that was given. now: RFC 3339 in UTC. problems: of the text alone."""
+
+    objects: tuple[Obj, ...]
+    now: str
+    problems: tuple[Problem, ...] = ()
+
+    def usable(self) -> Stream:
+        """Itself. Raises InputError if the text has problems."""
+        if self.problems:
+            raise InputError(*self.problems)
+        return self
+
+    def judged(self) -> tuple[Snapshot, Desired]:
+        """The snapshot and what should exist. Raises InputError if the input cannot be used."""
+        snapshot = Snapshot.of(self.usable().objects, self.now)
+        desired = generate(snapshot)
+        if fatal := [p for p in desired.problems if p.severity == "input"]:
+            raise InputError(*fatal)
+        return snapshot, desired
+
+
+def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`-f`, `--now` and `--color`; the function gets a Stream as its first argument."""
+
+    @functools.wraps(function)
+    def command(filename: tuple[str, ...], now: str | None, **rest: Any) -> Any:
+        return function(read(filename, now), **rest)
+
+    for option in (
+        color_option,
+        click.option("--now", metavar="TIME", help="RFC 3339 time that counts as now; the clock's if it is not given."),
+        click.option("-f", "--filename", metavar="FILE", multiple=True, help="YAML or JSON with Kubernetes objects; - is standard input. Repeatable."),
+    ):
+        command = option(command)
+    return command
+
+
+def target_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--target`."""
+    text_ = "Which container, as in shop/deployment/web or shop/deploy/web/app."
+    return click.option("--target", metavar="NAMESPACE/KIND/NAME[/CONTAINER]", required=True, help=text_)(function)
+
+
+def read(files: Iterable[str], now: str | None) -> Stream:
+    """The objects of all files in their order. Raises click.UsageError when none is given."""
+    files = list(dict.fromkeys(files))
+    if not files:
+        context = click.get_current_context()
+        raise click.UsageError(f"Give the input with -f, {_EXAMPLE.format(context.info_name)}")
+    place = Place("--now", [])
+    moment = utc(place, now) if now is not None else datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    if now == "":
+        place.report("BadTime", "'' is not an RFC 3339 time", "Write it with a zone, as in 2026-11-24T22:00:00Z.")
+    objects: list[Obj] = []
+    problems = place.problems
+    for name in files:
+        found, wrong = _objects(name)
+        objects += found
+        problems += wrong
+    return Stream(tuple(objects), moment, tuple(problems))
+
+
+def _objects(name: str) -> tuple[list[Obj], tuple[Problem, ...]]:
+    source = "stdin" if name == "-" else name
+    try:
+        raw = click.get_binary_stream("stdin").read() if name == "-" else Path(name).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return [], (Problem("FileNotReadable", source, reason, "Check the path; - reads standard input."),)
+    if not raw.strip():
+        cure = "Did the command before the pipe fail? Give what `kubectl get ... -o yaml` prints."
+        return [], (Problem("NotAnObject", source, "the input is empty", cure),)
+    return text.read(raw, source)
+
+
+def resolve(snapshot: Snapshot, written: str, claimed: Callable[[Key], Iterable[str]]) -> tuple[Key, str]:
+    """`NAMESPACE/KIND/NAME[/CONTAINER]` as a workload of the snapshot and one of its containers. Raises InputError.
+
+    claimed: containers of a workload that are bridged; when there is one, it need not be named.
+    """
+    place = Place("--target", [])
+    parts = written.split("/")
+    if len(parts) not in (3, 4) or not all(parts):
+        place.report("TargetUnknown", f"{written!r} is not NAMESPACE/KIND/NAME[/CONTAINER]", "Write shop/deployment/web or shop/deploy/web/app.")
+        raise InputError(*place.problems)
+    ref = workload(place, f"{parts[1]}/{parts[2]}", parts[0], "".join(parts[3:]))
+    if ref is None:
+        raise InputError(*place.problems)
+    key = Key(ref.kind, ref.namespace, ref.name)
+    obj = snapshot.space(ref.namespace).get(ref.kind, ref.name)
+    if obj is None:
+        there = ", ".join(f"{ref.namespace}/{kind.lower()}/{o['metadata']['name']}" for kind in ("Deployment", "StatefulSet", "DaemonSet") for o in snapshot.space(ref.namespace).all(kind)[:4])
+        place.report("TargetUnknown", f"{key} is not in the stream (there in {ref.namespace}: {there or 'none'})", "Correct the name, or add the object to the stream.")
+        raise InputError(*place.problems)
+    known = [c["name"] for c in template_of(obj)["spec"]["containers"]]
+    bridged = sorted(set(claimed(key)) & set(known))
+    if ref.container in known:
+        return key, ref.container
+    if ref.container:
+        place.report("TargetUnknown", f"{key} has no container {ref.container!r} (there: {', '.join(known)})", f"Write {'/'.join(parts[:3])}/{known[0]}.")
+    elif len(known) == 1:
+        return key, known[0]
+    elif len(bridged) == 1:
+        return key, bridged[0]
+    else:
+        place.report("ContainerAmbiguous", f"{key} has {len(known)} containers and none is named", f"Write {'/'.join(parts[:3])}/{known[0]}; there are {', '.join(known)}.")
+    raise InputError(*place.problems)
