@@ -14,7 +14,11 @@ def adopt(template: Obj, live: Obj | None) -> Obj:
     if live is None:
         return template
     metadata = {**live["metadata"], **template["metadata"]}
-    metadata["annotations"] = {**{k: v for k, v in annotations_of(live).items() if not names.is_ours(k)}, **annotations_of(template)}
+    notes = {**{k: v for k, v in annotations_of(live).items() if not names.is_ours(k)}, **annotations_of(template)}
+    if notes:
+        metadata["annotations"] = notes
+    else:
+        metadata.pop("annotations", None)
     rest = {k: {**live.get(k, {}), **v} if k == "spec" else v for k, v in template.items() if k not in ("metadata", "apiVersion", "kind")}
     return {**live, "metadata": metadata, **rest}
 

@@ -50,25 +50,31 @@ def connect(snapshot: Snapshot, endpoint: str) -> Connection | str:
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
-        return _service(snapshot, host, port)
+        return _named(snapshot, host, port)
+    if service := snapshot.cluster_ips.get(str(ip)):
+        return _service(service, port)
     return Connection(Address(str(ip), port), {"ipBlock": {"cidr": f"{ip}/{ip.max_prefixlen}"}}, port)
 
 
-def _service(snapshot: Snapshot, host: str, port: int) -> Connection | str:
+def _named(snapshot: Snapshot, host: str, port: int) -> Connection | str:
     parts = host.split(".")
     if len(parts) < 3 or parts[2] != "svc":
         return f"{host!r} is neither an IP address nor NAME.NAMESPACE.svc"
     service = snapshot.space(parts[1]).get("Service", parts[0])
-    if service is None:
-        return f"Service {parts[1]}/{parts[0]} is not in the stream"
-    spec = service["spec"]
+    return _service(service, port) if service else f"Service {parts[1]}/{parts[0]} is not in the stream"
+
+
+def _service(service: Obj, port: int) -> Connection | str:
+    """A Service's address. NetworkPolicies see the Pods behind it and their port, not the cluster IP."""
+    spec, namespace, name = service["spec"], service["metadata"]["namespace"], service["metadata"]["name"]
     if spec.get("clusterIP", "None") in ("None", ""):
-        return f"Service {parts[1]}/{parts[0]} has no cluster IP"
+        return f"Service {namespace}/{name} has no cluster IP"
     entry = next((p for p in spec.get("ports") or () if p["port"] == port), None)
     if entry is None:
-        return f"Service {parts[1]}/{parts[0]} has no port {port}"
+        return f"Service {namespace}/{name} has no port {port}"
     target = entry.get("targetPort", port)
-    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": parts[1]}}, "podSelector": {"matchLabels": spec.get("selector") or {}}}
+    there = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    peer = {"namespaceSelector": there, "podSelector": {"matchLabels": spec.get("selector") or {}}}
     return Connection(Address(spec["clusterIP"], port), peer, target if isinstance(target, int) else port)
 
 

@@ -167,6 +167,12 @@ class Snapshot:
         return tuple(p for p in found if any("namespaceSelector" in peer for peer in _peers(p)))
 
     @cached_property
+    def cluster_ips(self) -> dict[str, Obj]:
+        """Services by cluster IP."""
+        found = (s for space in self.spaces.values() for s in space.by_kind.get("Service", ()))
+        return {s["spec"]["clusterIP"]: s for s in found if s["spec"].get("clusterIP") not in (None, "", "None")}
+
+    @cached_property
     def carrier_image(self) -> str:
         """The carrier image, from ConfigMap gefyra/bascule key `carrierImage`, or the default."""
         settings = self.space(names.CONTROL_NAMESPACE).get("ConfigMap", names.SETTINGS_CONFIGMAP)

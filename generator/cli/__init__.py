@@ -22,12 +22,12 @@ __all__ = ["COMMANDS", "Bascule", "main"]
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("demo", "demo", "See it work on a bundled example; no cluster is needed."),
     "check": ("check", "check", "Show what is wrong with the bridges, mounts and their targets."),
-    "plan": ("plan", "plan", "Show the numbered steps from here to where nothing changes any more."),
-    "diff": ("diff", "diff", "Show the changes of this moment, as a diff or as guarded patches."),
+    "plan": ("plan", "plan", "Show the numbered steps to where nothing changes any more."),
+    "diff": ("diff", "diff", "Show the changes of this moment, also as guarded patches."),
     "render": ("render", "render", "Print everything that should exist now."),
-    "explain": ("explain", "explain", "Say which bridge gets a request, by which rule, and why the others do not."),
+    "explain": ("explain", "explain", "Say which bridge gets a request, and why the others do not."),
     "graph": ("graph", "graph", "Draw the routes of a target."),
-    "clean": ("clean", "clean", "Show the steps that take everything of bascule away, or what is left of it."),
+    "clean": ("clean", "clean", "Show the steps that take all of bascule away, or what is left."),
     "completion": ("completion", "completion", "Print the completion script for a shell."),
 }
 """Name -> module in this folder, function, one line of help. Nothing of it is imported before it is needed."""
@@ -61,9 +61,9 @@ class Bascule(click.Group):
         with formatter.section("Exit codes"):
             formatter.write_dl(
                 [
-                    ("0", "done; diff: no differences; check: nothing is refused; clean --check: nothing is left"),
-                    ("1", "diff: differences; check: something is refused; clean --check: something is left; plan, clean: no end is found"),
-                    ("2", "the input or the command line is wrong, or bascule is; nothing was written"),
+                    ("0", "done. diff: no differences. check: nothing refused. clean --check: nothing left"),
+                    ("1", "diff: differences. check: a refusal. clean --check: something left. plan, clean: no end found"),
+                    ("2", "the input or the command line is wrong; nothing was written"),
                     ("130, 141", "interrupted; nobody reads the output"),
                 ]
             )

@@ -21,10 +21,11 @@ def findings(stream: Stream) -> tuple[tuple[Problem, ...], Desired | None]:
         _, desired = stream.judged()
     except InputError as error:
         return error.problems, None
-    return tuple(sorted(desired.problems, key=_gravity)), desired
+    return tuple(sorted(desired.problems, key=gravity)), desired
 
 
-def _gravity(problem: Problem) -> tuple[int, Problem]:
+def gravity(problem: Problem) -> tuple[int, Problem]:
+    """A sort key: worst first."""
     return list(view.LABELS).index(problem.severity), problem
 
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 import click
 
 from generator.cli import data, view
-from generator.cli.check import problem_lines
+from generator.cli.check import gravity, problem_lines
 from generator.cli.diff import SIGNS
 from generator.cli.stream import Stream, input_options
+from generator.codes import CODES
 from generator.errors import Problem
 from generator.plan import Change, summary, summary_line
 from generator.simulate import Run, fold
@@ -20,6 +21,7 @@ from generator.times import seconds_between
 
 PAINT: Final[view.Paint] = {r"\d+ create, .*": {"bold": True}, **view.MARKS, **view.PROBLEMS}
 _INDENT: Final = " " * 6
+_MOST_NAMES: Final = 12
 
 
 def as_text(run: Run, problems: Iterable[Problem], columns: int) -> str:
@@ -29,8 +31,8 @@ def as_text(run: Run, problems: Iterable[Problem], columns: int) -> str:
         lines = ["nothing to do", *_states(run, columns)]
     else:
         rounds = f"{len(run.steps)} step{'s' * (len(run.steps) != 1)}"
-        pace = f"{rounds}, about {seconds(run):.0f} seconds; containers that start slowly add their time"
-        lines = [summary_line(changes), pace, ""]
+        pace = f", about {seconds(run):.0f} seconds; containers that start slowly add their time" if len(run.steps) > 1 else ""
+        lines = [summary_line(changes), rounds + pace, ""]
         for number, step in enumerate(run.steps, 1):
             lines += _step(number, step.changes, columns)
         lines += ["", *_end(run, columns)]
@@ -69,7 +71,7 @@ def _step(number: int, changes: Sequence[Change], columns: int) -> Iterator[str]
         count = f"{kind}" if len(names) == 1 else f"{len(names)} {plural(kind)}"
         start = f"{lead}{SIGNS[op]} {count} {namespace}/"
         restarts = sum(c.restarts for c in group)
-        yield start + braced(names, columns - len(start))
+        yield from braced(names, start, columns)
         note = f" ({restarts} container{'s' * (restarts != 1)} restart{'s' * (restarts == 1)})" if restarts else ""
         yield from view.wrapped(reason + note, _INDENT + "   ", columns)
         lead = " " * 5
@@ -96,18 +98,24 @@ def plural(kind: str) -> str:
     return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
 
-def braced(names: Sequence[str], room: int) -> str:
-    """`web-{a,b,c}`; the last ones only counted where there is no room for them."""
-    head = commonprefix(list(names)) if len(names) > 1 else ""
-    head = head[: max(head.rfind("-"), head.rfind(".")) + 1]
+def braced(names: Sequence[str], lead: str, columns: int) -> list[str]:
+    """`web-{a,b,c}` behind `lead`, on as many lines as it takes; of more than a dozen names the last are only counted."""
     if len(names) == 1:
-        return names[0]
-    for shown in range(len(names), 0, -1):
-        more = f",... {len(names) - shown} more" if shown < len(names) else ""
-        written = f"{head}{{{','.join(n[len(head) :] for n in names[:shown])}{more}}}"
-        if len(written) <= room or shown == 1:
-            return written
-    return ""
+        return [lead + names[0]]
+    head = commonprefix(list(names))
+    head = head[: max(head.rfind("-"), head.rfind(".")) + 1]
+    shown = [name[len(head) :] for name in names[:_MOST_NAMES]]
+    if more := len(names) - len(shown):
+        shown.append(f"... {more} more")
+    lines = [f"{lead}{head}{{{shown[0]}"]
+    for name in shown[1:]:
+        if len(lines[-1]) + len(name) + 2 > columns:
+            lines[-1] += ","
+            lines.append(f"{_INDENT}   {name}")
+        else:
+            lines[-1] += f",{name}"
+    lines[-1] += "}"
+    return lines
 
 
 def _end(run: Run, columns: int) -> Iterator[str]:
@@ -129,7 +137,7 @@ def _states(run: Run, columns: int) -> Iterator[str]:
     for name, word, obj in sorted(ends, key=lambda item: item[:2]):
         if obj.get("state") != "ACTIVE":
             conditions = (obj.get("status") or {}).get("conditions") or ()
-            why = next((c["message"] for c in conditions if c["status"] != "True"), "")
+            why = next((c["reason"] if c["reason"] in CODES else c["message"] for c in conditions if c["status"] != "True"), "")
             yield from view.wrapped(f"{word} {name} {obj.get('state', 'REQUESTED')}: {why}", "  ", columns, "")
 
 
@@ -162,6 +170,6 @@ def plan(ctx: click.Context, stream: Stream, output: str) -> None:
     """
     _, desired = stream.judged()
     run = fold(stream.objects, stream.now)
-    problems = sorted({*desired.problems, *run.desired.problems})
+    problems = sorted({*desired.problems, *run.desired.problems}, key=gravity)
     write("Plan", output, run, problems)
     ctx.exit(0 if run.converged else 1)
