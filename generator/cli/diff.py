@@ -17,6 +17,7 @@ from generator.plan import Change, plan, summary, summary_line
 from generator.snapshot import OUR_KINDS, Key, Obj, Snapshot, key_of
 
 SIGNS: Final = {"create": "+", "patch": "~", "delete": "-"}
+_CONTEXT: Final = 3
 _SERVER_FIELDS: Final = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
 _PAINT: Final[view.Paint] = {
     r"[+~-] [A-Z].*": {"bold": True},
@@ -59,14 +60,20 @@ def _lines(obj: Obj | None, change: Change) -> list[str]:
 
 
 def _hunks(before: list[str], after: list[str]) -> Iterator[str]:
-    """A unified diff without file names; each hunk says in which field its first change is."""
-    for line in list(difflib.unified_diff(before, after, lineterm="", n=3))[2:]:
-        found = re.match(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", line)
-        if found and before and after:
-            start, length = int(found[3]) - 1, int(found[4] or 1)
-            changed = next((i for i, new in enumerate(after[start : start + length]) if i >= length or before[int(found[1]) - 1 + i : int(found[1]) + i] != [new]), 0)
-            line = f"{line} {_path(after, start + changed)}".rstrip()
-        yield line
+    """A unified diff without file names; each hunk says in which field its first change is. All of it when one side is empty."""
+    if not before or not after:
+        yield from (f"{'+' if after else '-'}{line}" for line in before or after)
+        return
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    for group in matcher.get_grouped_opcodes(_CONTEXT):
+        changed = next(new for tag, _, _, new, _ in group if tag != "equal")
+        yield f"@@ {_path(after, changed)} @@" if _path(after, changed) else "@@"
+        for tag, old_start, old_end, start, end in group:
+            if tag == "equal":
+                yield from (f" {line}" for line in after[start:end])
+            else:
+                yield from (f"-{line}" for line in before[old_start:old_end])
+                yield from (f"+{line}" for line in after[start:end])
 
 
 def _path(lines: list[str], at: int) -> str:

@@ -21,7 +21,7 @@ from generator.snapshot import Key, Obj, Snapshot, key_of
 from generator.values import workload as workload_ref
 from generator.walk import Place
 
-_PAINT: Final[view.Paint] = {r"(\S+) gets .*": {"fg": "green", "bold": True}, r"(the cluster) .*": {"bold": True}, r"    (not yet:).*": {"fg": "yellow"}}
+_PAINT: Final[view.Paint] = {r"(\S+) gets .*": {"fg": "green", "bold": True}, r"(the (?:cluster|carrier) answers.*)": {"bold": True}, r"    (not yet:).*": {"fg": "yellow"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,14 @@ class Considered:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Who answers. winner: a bridge, or None for the cluster. rule: its number in the bridge, with the conditions in words.
+    """Who gets it. winner: a bridge, or None. rule: its number in the bridge, with the conditions in words.
 
+    answered_by: `bridge`, `cluster`, or `carrier` for what nginx answers itself.
     mode: of the winner. pending: what keeps it from having its effect now, "" when nothing does.
     """
 
     winner: str | None
+    answered_by: str
     rule: int | None
     conditions: str
     mode: str
@@ -77,7 +79,7 @@ def explain_request(
         return _cluster(f"no bridge takes requests on port {port}: it is passed through unread", outside)
     asked = rules.request(method, url, headers)
     if isinstance(asked, Refused):
-        return _cluster(f"nginx answers this request itself, {asked.reason}", outside)
+        return Explanation(None, "carrier", None, "", "", f"nginx answers {asked.reason}", "", outside)
     winner, verdicts = rules.decide(asked, candidates)
     rest = tuple(Considered(v.candidate.bridge, v.candidate.index, v.matched, v.reason) for v in verdicts if v.candidate is not winner)
     if winner is None:
@@ -85,11 +87,20 @@ def explain_request(
         return _cluster(common.pop() if len(common) == 1 and len(rest) > 1 else "no rule matches", (*rest, *outside))
     bridge = next(b for b in here if b.name == winner.bridge)
     reason = next(v.reason for v in verdicts if v.candidate is winner)
-    return Explanation(bridge.name, winner.index, in_words(winner.conditions), bridge.mode, reason, _pending(desired, key_of(bridge.obj)), (*rest, *outside))
+    return Explanation(
+        winner=bridge.name,
+        answered_by="cluster" if bridge.mode == "mirror" else "bridge",
+        rule=winner.index,
+        conditions=in_words(winner.conditions),
+        mode=bridge.mode,
+        reason=reason,
+        pending=_pending(desired, key_of(bridge.obj)),
+        considered=(*rest, *outside),
+    )
 
 
 def _cluster(reason: str, considered: Iterable[Considered]) -> Explanation:
-    return Explanation(None, None, "", "", reason, "", tuple(considered))
+    return Explanation(None, "cluster", None, "", "", reason, "", tuple(considered))
 
 
 def left_out(snapshot: Snapshot, desired: Desired, at: tuple[Key, str]) -> tuple[Considered, ...]:
@@ -143,7 +154,8 @@ def _pending(desired: Desired, bridge: Key) -> str:
 def as_text(found: Explanation, asked: str, columns: int) -> str:
     """The answer, and who else was considered."""
     if found.winner is None:
-        lines = ["the cluster answers", *view.wrapped(asked, "    ", columns), *view.wrapped(f"because {found.reason}", "    ", columns)]
+        who = "the cluster answers" if found.answered_by == "cluster" else "the carrier answers, no application sees it"
+        lines = [who, *view.wrapped(asked, "    ", columns), *view.wrapped(f"because {found.reason}", "    ", columns)]
     else:
         what = "gets a copy, the cluster answers" if found.mode == "mirror" else "gets it"
         lines = [f"{found.winner} {what}", *view.wrapped(asked, "    ", columns)]
@@ -200,4 +212,12 @@ def explain(stream: Stream, method: str, url: str, target: str, port: int, heade
 def as_data(found: Explanation) -> dict[str, Any]:
     """The answer as plain data."""
     rest = [{"bridge": c.bridge, "rule": c.rule, "matched": c.matched, "reason": c.reason} for c in found.considered]
-    return {"winner": found.winner, "rule": found.rule, "mode": found.mode or None, "reason": found.reason, "pending": found.pending, "considered": rest}
+    return {
+        "winner": found.winner,
+        "answeredBy": found.answered_by,
+        "rule": found.rule,
+        "mode": found.mode or None,
+        "reason": found.reason,
+        "pending": found.pending,
+        "considered": rest,
+    }
