@@ -160,7 +160,7 @@ _STYLE: Final = """
       --shadow: #eaeef2; --bridge: #dafbe1; --bridgeline: #1a7f37; --refusedline: #bf8700 }
     @media (prefers-color-scheme: dark) { svg { --back: #0d1117; --text: #f0f6fc; --soft: #9198a1; --line: #656c76; --frame: #151b23;
       --pod: #0c2d4d; --podline: #4493f8; --shadow: #262c36; --bridge: #12361f; --bridgeline: #3fb950; --refusedline: #d29922 } }
-    text { font: 12px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #1f2328; fill: var(--text); white-space: pre }
+    text { font: 12px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #1f2328; fill: var(--text) }
     .soft { fill: #59636e; fill: var(--soft) }
     .bold { font-weight: 700 }
     .back { fill: #ffffff; fill: var(--back) }
@@ -203,23 +203,26 @@ def svg(graph: Graph) -> str:
 
     below = max(_services(picture, graph, middle), bottom)
     picture.height = below + 24
-    y = below + 30
+    y = below + 24
     trunk = _PODS + 60.0
+    if graph.bridges:
+        picture.text(_RIGHT, y + 10, [("rules, in the order in which a port tries them", "soft")])
+        y += _LINE + 4
     for bridge in graph.bridges:
         lines = [(line, "bold" if i == 0 else "") for i, line in enumerate(_bridge_lines(bridge))]
         for number, words in bridge.rules:
-            lines += [(line, "soft") for line in _folded(f"{number}. port {bridge.port}: {words}", _RIGHT)]
+            lines += [(line, "soft") for line in _folded(f"{number}. port {bridge.port}: {words}", _RIGHT, "   ")]
         height = picture.box(_RIGHT, y, "bridge", lines)
         picture.arrow([(trunk, bottom), (trunk, y + height / 2), (_RIGHT, y + height / 2)], "green copy" if bridge.mode == "mirror" else "green")
         y += height + _GAP
         picture.height = y + 10
-    y = _notes(picture, graph, below + 30, trunk, y)
+    _notes(picture, graph, below + 24, y)
     return picture.xml(graph.title)
 
 
 def _services(picture: _Picture, graph: Graph, middle: float) -> float:
     """The client and the Services, centred beside the Pods; where they end."""
-    boxes = [[(line, "bold" if i == 0 else "soft") for i, line in enumerate((f"Service {name}", *ports))] for name, ports in graph.services]
+    boxes = [[(name, "bold"), ("Service", "soft"), *((port, "soft") for port in ports)] for name, ports in graph.services]
     heights = [2 * _PAD + len(_fitted(lines, _SERVICES)) * _LINE - 5 for lines in boxes]
     y = max(56.0, middle - (sum(heights) + _GAP * (len(boxes) - 1)) / 2)
     client = 2 * _PAD + _LINE - 5
@@ -238,20 +241,16 @@ def _services(picture: _Picture, graph: Graph, middle: float) -> float:
     return y
 
 
-def _notes(picture: _Picture, graph: Graph, left_y: float, trunk: float, y: float) -> float:
+def _notes(picture: _Picture, graph: Graph, left: float, y: float) -> None:
     """What takes no part: ports that are passed through, and bridges with the reason."""
-    if graph.bridges:
-        picture.text(_SERVICES, left_y + 16, [("rules, in the order in which", "soft"), ("they are tried on a port", "soft")])
-        left_y += 3 * _LINE
     if graph.passed:
-        lines = _fitted([("passed through unread:", "soft"), (", ".join(graph.passed), "soft")], _SERVICES)
-        picture.text(_SERVICES, left_y + 16, lines)
-        picture.height = max(picture.height, left_y + 30 + len(lines) * _LINE)
+        lines = [(line, "soft") for line in ("passed through unread:", *_folded(", ".join(graph.passed), _SERVICES))]
+        picture.text(_SERVICES, left + 16, lines)
+        picture.height = max(picture.height, left + 30 + len(lines) * _LINE)
     for name, why in graph.refused:
         lines = [(f"bridge {name} takes no part", "bold"), *((line, "soft") for line in _folded(why, _RIGHT))]
         y += picture.box(_RIGHT, y, "refused", lines) + _GAP
         picture.height = max(picture.height, y + 10)
-    return y
 
 
 def _room(column: int) -> int:
@@ -259,9 +258,13 @@ def _room(column: int) -> int:
     return int((_WIDTHS[column] - 2 * _PAD) / _CHAR)
 
 
-def _folded(text: str, column: int) -> list[str]:
+def _folded(text: str, column: int, indent: str = "") -> list[str]:
     """Text in lines that fit, at most _MOST_LINES."""
-    return textwrap.wrap(" ".join(text.split()), _room(column), subsequent_indent="   ", max_lines=_MOST_LINES, placeholder=" ...") or [""]
+    clean = " ".join(text.split())
+    folded = textwrap.wrap(
+        clean, _room(column), subsequent_indent=indent, max_lines=_MOST_LINES, placeholder=" ...", break_on_hyphens=False
+    )
+    return folded or [""]
 
 
 def _fitted(lines: Sequence[tuple[str, str]], column: int) -> list[tuple[str, str]]:
@@ -282,7 +285,7 @@ class _Picture:
 
     def text(self, x: float, y: float, lines: Iterable[tuple[str, str]]) -> None:
         for i, (line, style) in enumerate(lines):
-            self.parts.append(f'<text class="{style}" x="{x:g}" y="{y + i * _LINE:g}">{_x(line)}</text>')
+            self.parts.append(f'<text class="{style}" x="{x:g}" y="{y + i * _LINE:g}" xml:space="preserve">{_x(line)}</text>')
 
     def box(self, column: int, y: float, style: str, lines: Sequence[tuple[str, str]]) -> float:
         """A box with lines of text in a column; gives its height."""

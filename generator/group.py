@@ -274,9 +274,16 @@ def _add_shadows(
                 outcome.warn([Problem("ImmutableField", f"{scene.workload} Pod {name}", message, "Do not edit Pods labelled bascule.dev/role.")])
                 continue
             body = {**body, "metadata": {**body["metadata"], "labels": {**shown, **our_labels(scene.workload, "shadow")}}}
-            joining = "join: in the target's Services while originals are swapped" if joined else "leave: the originals serve"
-            outcome.add(adopt_pod(body, live), joining if live else "shadow: a copy of its original that serves unmatched traffic")
+            outcome.add(adopt_pod(body, live), _why_shadow(live, labels_of(body), joined))
             outcome.warn(_slow(scene, live))
+
+
+def _why_shadow(live: Obj | None, labels: Mapping[str, str], joined: bool) -> str:
+    if live is None:
+        return "shadow: a copy of its original that serves unmatched traffic"
+    if labels_of(live) == labels:
+        return "owners: the originals it stands for have changed"
+    return "join: in the target's Services while originals are swapped" if joined else "leave: the originals serve"
 
 
 def _slow(scene: Scene, pod: Obj | None) -> list[Problem]:

@@ -86,16 +86,14 @@ def rfc() -> list[Obj]:
     return [*rfc_workload(), mount("y", "deployment/y", "app", "default"), anna, john]
 
 
-ROUNDS_IN = ("shadows", "join", "hold", "drain", "swap", "deliver", "release", "leave")
+ROUNDS_IN = ("join", "hold", "drain", "swap", "release", "leave")
 INTENTS_IN = {
-    "shadows": "Shadows and the rehearsal run; the carrier's configuration can be written, since every address is known.",
-    "join": "The shadows enter the Service's endpoints beside the originals.",
+    "join": "Shadows and the rehearsal run: the configuration can be written, and the shadows enter the Service's endpoints.",
     "hold": "The endpoints list the shadows: the originals are held, out of the endpoints.",
     "drain": "No endpoint lists an original any more: the time since when is noted.",
     "swap": "The proxies have had their time: the image is swapped.",
-    "deliver": "The carriers run: the configuration is delivered and confirmed.",
-    "release": "The carriers are ready and confirmed: the originals are released into the endpoints.",
-    "leave": "The originals serve: the shadows leave the Service, and the rehearsal goes.",
+    "release": "The carriers run and are ready: they confirm the configuration and are released into the endpoints.",
+    "leave": "The originals serve: the shadows leave the Service.",
 }
 
 
@@ -114,6 +112,14 @@ for _number, _name in enumerate(ROUNDS_IN):
 def active() -> tuple[list[Obj], str]:
     """The RFC's example, installed."""
     return rounds(rfc(), len(ROUNDS_IN) + 2)
+
+
+@case("rfc-08-deliver")
+def _deliver() -> Case:
+    objects, now = rounds(rfc(), 5)
+    held = [o for o in objects if o["kind"] == "Pod" and o["metadata"].get("labels", {}).get("bascule.dev/held")]
+    waiting = [{**o, "status": {**o["status"], "containerStatuses": [{**c, "ready": False} for c in o["status"]["containerStatuses"]]}} if o in held else o for o in objects]
+    return Case("Install, between swap and release: deliver", "The carriers run but their probes fail until they have a configuration: it is delivered while they are held.", waiting, now)
 
 
 @case("rfc-10-active")
@@ -141,17 +147,17 @@ def _removed() -> tuple[list[Obj], str]:
     return without(objects, "anna", "john", "y"), now
 
 
-ROUNDS_OUT = ("join", "hold", "drain", "swap", "wait", "release", "leave", "settle", "delete")
+ROUNDS_OUT = ("join", "hold", "drain", "swap", "release", "leave", "settle", "delete", "done")
 INTENTS_OUT = {
     "join": "The last bridge and the mount are gone: the shadows enter the Service again, the carriers bridge nobody any more.",
     "hold": "The endpoints list the shadows: the carriers are held.",
     "drain": "No endpoint lists a carrier: the time since when is noted.",
     "swap": "The proxies have had their time: the application's image returns.",
-    "wait": "The application runs again and is ready: it is released, and every mark of ours comes off.",
-    "release": "The originals are in the endpoints again: the shadows leave.",
-    "leave": "No endpoint lists a shadow any more: the time since when is noted.",
-    "settle": "The proxies have had their time: everything of ours is deleted.",
-    "delete": "The cluster is as it was before the first bridge.",
+    "release": "The application runs again and is ready: it is released, and every mark of ours comes off.",
+    "leave": "The originals are in the endpoints again: the shadows leave.",
+    "settle": "No endpoint lists a shadow any more: the time since when is noted.",
+    "delete": "The proxies have had their time: everything of ours is deleted.",
+    "done": "The cluster is as it was before the first bridge.",
 }
 
 

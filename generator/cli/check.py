@@ -37,7 +37,7 @@ def as_text(problems: Sequence[Problem], desired: Desired | None, columns: int) 
 
 def problem_lines(problem: Problem, columns: int) -> Iterator[str]:
     """Severity, code and place; what is wrong; what to do."""
-    yield f"{view.LABELS[problem.severity]} {problem.code}: {problem.place}"
+    yield from view.wrapped(f"{problem.code}: {problem.place}", "    ", columns, f"{view.LABELS[problem.severity]} ")
     yield from view.wrapped(problem.message, "  ", columns)
     yield from view.wrapped(problem.cure, "    ", columns, "  > ")
 

@@ -132,6 +132,14 @@ def _aims(desired: Desired, obj: Obj, at: tuple[Key, str]) -> bool:
     return ref is not None and (Key(ref.kind, ref.namespace, ref.name), ref.container) == at
 
 
+def takes_no_part(snapshot: Snapshot, desired: Desired, at: tuple[Key, str]) -> list[tuple[str, str]]:
+    """(bridge, reason) for each bridge on this container whose rules no carrier has."""
+    claim, outcome = desired.intent.claims.get(at[0], {}).get(at[1]), desired.outcomes.get(at[0])
+    waiting = [(b.name, p) for b in (claim.bridges if claim else ()) for p in (outcome.connections if outcome else {}).get(key_of(b.obj), ())]
+    refusals = [(str(at[0]), p) for p in (outcome.problems if outcome else ()) if p.severity != "warning"]
+    return [(c.bridge, c.reason) for c in left_out(snapshot, desired, at)] + [(name, f"{p.code}: {p.message}") for name, p in waiting + refusals]
+
+
 def _silent(claim: Claim, port: int, here: list[Any], unresolved: dict[Key, list[Problem]]) -> Iterator[Considered]:
     """Admitted bridges that are not in the configuration of this port."""
     for bridge in claim.bridges:

@@ -8,7 +8,7 @@ import click
 
 from generator import graph as drawing
 from generator.cli import data, view
-from generator.cli.explain import left_out
+from generator.cli.explain import takes_no_part
 from generator.cli.stream import Stream, input_options, resolve, target_option
 from generator.graph import Graph
 from generator.simulate import fold
@@ -45,7 +45,7 @@ def target_graph(stream: Stream, target: str) -> Graph:
     at: tuple[Key, str] = resolve(snapshot, target, lambda workload: claims.get(workload, ()))
     run = fold(stream.objects, stream.now)
     end = Snapshot.of(run.end, run.now)
-    return drawing.routes(end, run.desired, at, [(c.bridge, c.reason) for c in left_out(end, run.desired, at)])
+    return drawing.routes(end, run.desired, at, takes_no_part(end, run.desired, at))
 
 
 @click.command

@@ -17,7 +17,8 @@ from generator.cli import color_option
 from generator.errors import InputError, Problem
 from generator.generate import Desired, generate
 from generator.snapshot import Key, Obj, Snapshot
-from generator.values import utc, workload
+from generator.times import after, parse
+from generator.values import workload
 from generator.walk import Place
 
 _EXAMPLE = "for example:\n  kubectl get all,endpointslices -n shop -o yaml | bascule {} -f - -f bridges.yaml"
@@ -75,9 +76,11 @@ def read(files: Iterable[str], now: str | None) -> Stream:
         context = click.get_current_context()
         raise click.UsageError(f"Give the input with -f, {_EXAMPLE.format(context.info_name)}")
     place = Place("--now", [])
-    moment = utc(place, now) if now is not None else datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    if now == "":
-        place.report("BadTime", "'' is not an RFC 3339 time", "Write it with a zone, as in 2026-11-24T22:00:00Z.")
+    moment = now if now is not None else datetime.now(UTC).isoformat(timespec="milliseconds")
+    if parse(moment) is None:
+        place.report("BadTime", f"{moment!r} is not an RFC 3339 time", "Write it with a zone, as in 2026-11-24T22:00:00Z.")
+    else:
+        moment = after(moment, 0)
     objects: list[Obj] = []
     problems = place.problems
     for name in files:
