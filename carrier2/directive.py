@@ -20,7 +20,7 @@ DOLLAR = "$c2_dollar"
 
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@=$()\[\]-]+")
-_REGEX_PART = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|\(\?P?[<'](?![=!])|\(\*|\$", re.S)
+_REGEX_PART = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|\(\?P?[<'](?![=!])|\(\*|\$", re.DOTALL)
 
 
 class Unquotable(ValueError):
@@ -75,10 +75,10 @@ def token(text: str) -> Quoted:
 
 
 def key(*columns: str) -> Quoted:
-    """The key of a `map` that matches exactly these columns, ASCII case apart.
+    r"""The key of a `map` that matches exactly these columns, ASCII case apart.
 
     The leading backslash takes the meaning from `~`, `default`, `include` and a backslash of the text's own
-    (ngx_http_map_module: "prefixed with the `\\` character").
+    (ngx_http_map_module: "prefixed with the `\` character").
     """
     return _quoted("\\" + COLUMN.join(map(_checked, columns)))
 

@@ -1,9 +1,9 @@
-"""Routes, first match wins, become nginx maps whose cost grows with the kinds of routes, not with their number.
+r"""Routes, first match wins, become nginx maps whose cost grows with the kinds of routes, not with their number.
 
 Routes that look at the same things (a *signature*: header x-user and the first 4 bytes of the path, say) share one hash
 lookup of a composite key:
 
-    map "$http_x_user\\t$c2_path_4" $c2_8080_1_entry { "\\\\alice\\t/api" "bridge_10.9.0.7_3000=alice\\t/api"; }
+    map "$http_x_user\t$c2_path_4" $c2_8080_1_entry { "\\alice\t/api" "bridge_10.9.0.7_3000=alice\t/api"; }
 
 Hash keys fold case, so the entry carries the true spelling, and one regex with a back-reference compares it. Signatures
 whose ranks do not interleave are tried one after the other, and only until one hits. Where they do, an entry begins with
@@ -133,7 +133,7 @@ def _source(kind: Kind, name: str, number: int) -> tuple[str, list[Directive]]:
 
 
 def _signatures(routes: Sequence[Route], targets: dict[str, str]) -> dict[Signature, list[_Hit]]:
-    """The routes that can match at all, by signature, each list in order of rank."""
+    """The routes, each but the first of equals, by signature, each list in order of rank."""
     signatures: dict[Signature, list[_Hit]] = {}
     seen = set()
     for rank, route in enumerate(routes):
@@ -144,8 +144,6 @@ def _signatures(routes: Sequence[Route], targets: dict[str, str]) -> dict[Signat
         pairs = sorted((look(c), _TRUE if c.match == "regex" else c.value) for c in conditions)
         signature = tuple(each for each, _ in pairs)
         signatures.setdefault(signature, []).append(_Hit(rank, tuple(text for _, text in pairs), targets[route.bridge]))
-        if not conditions:
-            break
     return signatures
 
 
@@ -162,8 +160,10 @@ def _clusters(signatures: dict[Signature, list[_Hit]]) -> list[list[tuple[Signat
 
 
 def _ranked(group: list[tuple[Signature, list[_Hit]]]) -> list[tuple[Signature, list[_Hit]]]:
-    """The same with `rank:` before each target, as few digits as do: neighbours of one signature can share a rank, since
-    no request hits two routes of one signature."""
+    """The same with `rank:` before each target, in as few digits as do.
+
+    Neighbours of one signature share a rank: no request hits two routes of one signature.
+    """
     order = sorted((hit.rank, signature) for signature, hits in group for hit in hits)
     runs = [[rank for rank, _ in run] for _, run in groupby(order, key=lambda item: item[1])]
     width = len(str(len(runs) - 1))

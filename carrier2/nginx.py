@@ -37,8 +37,11 @@ _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 def render(dispatch: Dispatch, place: Place | None = None) -> str:
-    """The whole configuration. place: where it runs, by default in a Pod. Raises Unquotable (a ValueError) for text
-    that nginx cannot hold: control characters, a quoted token above contract.MAX_TOKEN, a regex with a named group."""
+    """The whole configuration. place: where it runs, by default in a Pod.
+
+    Raises Unquotable (a ValueError) for what nginx cannot hold: control characters, a quoted token above
+    contract.MAX_TOKEN, a regex with a named group, an address that is no literal IP.
+    """
     place = place or Place()
     listeners = sorted(dispatch.listeners, key=lambda each: (each.port, each.protocol))
     http = [each for each in listeners if each.routes]
@@ -82,8 +85,7 @@ def _common(place: Place) -> Iterator[Directive]:
     yield from (simple(f"{name}_temp_path", f"{place.run_dir}/{name}") for name in _TEMPORARY)
     yield simple("access_log", "off")
     yield simple("server_tokens", "off")
-    yield simple("underscores_in_headers", "on", note="pass every request that the application would have taken")
-    yield simple("ignore_invalid_headers", "off")
+    yield simple("ignore_invalid_headers", "off", note="pass every request that the application would have taken")
     yield simple("client_max_body_size", 0)
     yield simple("large_client_header_buffers", 8, "32k")
     yield from (simple(f"{name}_timeout", FOREVER) for name in ("client_header", "client_body", "send"))
@@ -149,8 +151,11 @@ def _listen(dispatch: Dispatch, listener: Listener, place: Place, *options: str)
 
 
 def _hash_sizes(maps: Iterable[Directive]) -> Iterator[Directive]:
-    """Before the first map: a power of two >= 4 x the largest map, and a bucket that holds the longest key with
-    ngx_hash_elt_t around it (ngx_hash.c, NGX_HASH_ELT_SIZE), in cache lines."""
+    """What must stand before the first map: room for the largest map, and for the longest key.
+
+    A power of two >= 4 x the keys keeps buckets short; a bucket holds a key with ngx_hash_elt_t around it, in whole
+    cache lines (ngx_hash.c, NGX_HASH_ELT_SIZE).
+    """
     blocks = [[entry.name for entry in each.block or () if not entry.name.startswith('"~')] for each in maps]
     most = max((len(keys) for keys in blocks), default=0)
     longest = max((len(key.encode()) for keys in blocks for key in keys), default=0)

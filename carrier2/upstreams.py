@@ -67,8 +67,10 @@ def own(dispatch: Dispatch, port: int, variable: str) -> Directive:
 
 
 def blocks(upstreams: Iterable[Upstream], place: Place, names: Iterable[str], *extra: Directive) -> Iterator[Directive]:
-    """The text of `upstreams`, once for each end of a name. No server is ever set aside after a failure: each request
-    tries its own first."""
+    """The text of `upstreams`, once for each end of a name.
+
+    No server is ever set aside after a failure: each request tries its own first.
+    """
     for each in sorted(set(upstreams), key=lambda upstream: upstream.name):
         servers = [simple("server", _address(place.reach(a)), "max_fails=0") for a in each.servers]
         if each.backup:

@@ -121,7 +121,8 @@ def mermaid(graph: Graph) -> str:
     lines.append("  end")
     for i, b in enumerate(graph.bridges):
         line = "-.->" if b.mode == "mirror" else "-->"
-        lines.append(f'  target {line}|"{_m(f"port {b.port}", *(f"{n}. {words}" for n, words in b.rules))}"| bridge{i}(["{_m(*_bridge_lines(b))}"])')
+        tried = _m(f"port {b.port}", *(f"{n}. {words}" for n, words in b.rules))
+        lines.append(f'  target {line}|"{tried}"| bridge{i}(["{_m(*_bridge_lines(b))}"])')
     for i, p in enumerate(graph.pods):
         if p.shadow and carried:
             lines += [f'  pod{i} -->|"{_m("all else")}"| shadow{i}["{_m(p.shadow, "shadow")}"]']
@@ -181,20 +182,22 @@ _STYLE: Final = """
 def svg(graph: Graph) -> str:
     """A drawing of its own, about 1,100 px wide."""
     picture = _Picture()
-    top = 56
+    top = 56.0
     shown = graph.pods[:_MOST_PODS]
     row = 2 * _PAD + 2 * _LINE - 5
     pods_top = top + _LINE + 12
     bottom = pods_top + len(shown) * (row + _GAP) + (_LINE if len(graph.pods) > len(shown) else 0)
     middle = (top + bottom) / 2
 
-    picture.text(_CLIENT, 28, [(graph.title, "bold")])
+    picture.text(_CLIENT, 28, [(_cut(graph.title, 140), "bold")])
     picture.rect(_PODS - 12, top, _WIDTHS[_PODS] + 24, bottom - top, "frame")
     carried = any(p.carried for p in graph.pods)
     picture.text(_PODS, top + 18, [("the same configuration in each" if carried else "not bridged", "soft")])
     for i, pod in enumerate(shown):
         y = pods_top + i * (row + _GAP)
-        picture.box(_PODS, y, "pod" if pod.carried else "plain", [(pod.name, "bold"), ("carrier" if pod.carried else "application", "soft")])
+        picture.box(
+            _PODS, y, "pod" if pod.carried else "plain", [(pod.name, "bold"), ("carrier" if pod.carried else "application", "soft")]
+        )
         if pod.carried and pod.shadow:
             picture.box(_RIGHT, y, "shadow", [(pod.shadow, "bold"), ("its own shadow: all that no rule takes", "soft")])
             picture.arrow([(_PODS + _WIDTHS[_PODS], y + row / 2), (_RIGHT, y + row / 2)])
@@ -213,7 +216,9 @@ def svg(graph: Graph) -> str:
         for number, words in bridge.rules:
             lines += [(line, "soft") for line in _folded(f"{number}. port {bridge.port}: {words}", _RIGHT, "   ")]
         height = picture.box(_RIGHT, y, "bridge", lines)
-        picture.arrow([(trunk, bottom), (trunk, y + height / 2), (_RIGHT, y + height / 2)], "green copy" if bridge.mode == "mirror" else "green")
+        picture.arrow(
+            [(trunk, bottom), (trunk, y + height / 2), (_RIGHT, y + height / 2)], "green copy" if bridge.mode == "mirror" else "green"
+        )
         y += height + _GAP
         picture.height = y + 10
     _notes(picture, graph, below + 24, y)
@@ -268,9 +273,15 @@ def _folded(text: str, column: int, indent: str = "") -> list[str]:
 
 
 def _fitted(lines: Sequence[tuple[str, str]], column: int) -> list[tuple[str, str]]:
-    """Lines cut where they do not fit: in the middle, since names differ at their ends."""
-    room = _room(column)
-    return [(text if len(text) <= room else f"{text[: room // 2 - 1]}...{text[len(text) - (room - room // 2 - 2) :]}", style) for text, style in lines]
+    """Lines cut to the column's width."""
+    return [(_cut(text, _room(column)), style) for text, style in lines]
+
+
+def _cut(text: str, room: int) -> str:
+    """Text of at most `room` characters; what is too much goes from the middle, since names differ at their ends."""
+    text = " ".join(text.split())
+    head = room // 2 - 1
+    return text if len(text) <= room else f"{text[:head]}...{text[len(text) - (room - head - 3) :]}"
 
 
 class _Picture:

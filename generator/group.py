@@ -21,7 +21,7 @@ from generator.handover import Facts, Handover
 from generator.patched import patched
 from generator.policies import policies
 from generator.ports import container_ports
-from generator.preflight import Case, claims_of, preflight
+from generator.preflight import Case, claims_of, concerns, preflight
 from generator.revisions import Revision, revisions
 from generator.shadow import our_labels, shadow
 from generator.snapshot import Key, Obj, Snapshot, Space, annotations_of, key_of, labels_of
@@ -38,12 +38,12 @@ class Outcome:
 
     objects: by Key, with the reason of any change. problems: of the workload; connections: by bridge.
     dispatches, configs: routing model and configuration hash by container, while the carrier has one.
-    originals, walk: what the status is made from. admitted: whether it is mounted at all.
+    originals, walk: what the status is made from. admitted: the containers that may be carriers.
     """
 
     workload: Workload
     originals: tuple[Original, ...] = ()
-    admitted: bool = False
+    admitted: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
     connections: dict[Key, list[Problem]] = field(default_factory=dict)
     objects: dict[Key, tuple[Obj, str]] = field(default_factory=dict)
@@ -54,6 +54,10 @@ class Outcome:
     def add(self, obj: Obj, reason: str) -> None:
         """An object that should exist."""
         self.objects[key_of(obj)] = (obj, reason)
+
+    def refusals(self, container: str) -> list[Problem]:
+        """What stands against a carrier in this container."""
+        return [p for p in self.problems if p.severity != "warning" and concerns(p, container)]
 
     def warn(self, problems: Iterable[Problem]) -> None:
         """More problems."""
@@ -151,11 +155,11 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     outcome = Outcome(workload, scene.live)
     if asked:
         outcome.warn(_judge(scene, groups, quiet, {**bodies, **trials}))
-    outcome.admitted = bool(asked) and all(p.severity == "warning" for p in outcome.problems)
-    wanted = scene.images if outcome.admitted else {}
+    outcome.admitted = frozenset(c for c in asked if not outcome.refusals(c))
+    wanted = {c: image for c, image in scene.images.items() if c in outcome.admitted}
     if not wanted and not scene.touched:
         groups, bodies = (), {}
-    claims = asked if wanted else _residual(scene)
+    claims = {**_residual(scene), **{c: claim for c, claim in asked.items() if c in wanted}}
 
     live_shadows = {k.name: o for k, o in scene.ours.items() if labels_of(o)[names.ROLE] == "shadow"}
     shadows: dict[str, Obj | None] = {**dict.fromkeys(bodies), **live_shadows}

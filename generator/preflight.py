@@ -52,6 +52,12 @@ def preflight(case: Case) -> tuple[Problem, ...]:
     return tuple(sorted({p for check in CHECKS for p in check(case)}))
 
 
+def concerns(problem: Problem, container: str) -> bool:
+    """Whether a problem of the workload is one for this container: those of another container are not."""
+    _, mark, named = problem.place.partition(" container ")
+    return not mark or named == container
+
+
 def _rollout(case: Case) -> Iterator[Problem]:
     obj = case.workload.obj or {}
     if obj.get("metadata", {}).get("deletionTimestamp"):

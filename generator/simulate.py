@@ -103,7 +103,7 @@ def _bumped(obj: Obj) -> Obj:
 
 def settle(state: World, now: str) -> World:
     """Let the controllers and kubelets do what they would: a new state, the same one when there is nothing to do."""
-    state = _collect(state)
+    state = dict(_collect(state))
     for key in sorted(state):
         obj = state[key]
         if key.kind == "Pod":
@@ -113,7 +113,7 @@ def settle(state: World, now: str) -> World:
         else:
             continue
         if moved != obj:
-            state = {**state, key: _bumped(moved)}
+            state[key] = _bumped(moved)
     return _endpoints(state)
 
 
@@ -186,22 +186,29 @@ def _conditions(conditions: Iterable[Obj], ready: str, now: str) -> list[Obj]:
 def _endpoints(state: World) -> World:
     """One EndpointSlice per Service with a selector, in place of whatever slices it had."""
     pods: dict[str, list[Obj]] = {}
-    for key, obj in state.items():
+    slices: dict[tuple[str, str], list[Key]] = {}
+    for key, obj in sorted(state.items()):
         if key.kind == "Pod" and obj.get("status", {}).get("podIP"):
             pods.setdefault(key.namespace, []).append(obj)
-    for key in [k for k in state if k.kind == "Service" and state[k]["spec"].get("selector")]:
-        service = state[key]
-        items = service["spec"]["selector"].items()
-        members = sorted((p for p in pods.get(key.namespace, ()) if items <= labels_of(p).items()), key=lambda p: p["metadata"]["name"])
-        endpoints = [_endpoint(p, bool(service["spec"].get("publishNotReadyAddresses"))) for p in members]
-        slices = [k for k in state if k.kind == "EndpointSlice" and k.namespace == key.namespace and labels_of(state[k]).get("kubernetes.io/service-name") == key.name]
-        if slices and [_known(e) for e in state[slices[0]].get("endpoints") or ()] == [_known(e) for e in endpoints] and len(slices) == 1:
+        elif key.kind == "EndpointSlice":
+            slices.setdefault((key.namespace, labels_of(obj).get("kubernetes.io/service-name", "")), []).append(key)
+    result = dict(state)
+    for key, service in state.items():
+        if key.kind != "Service" or not service["spec"].get("selector"):
             continue
-        name = slices[0].name if slices else f"{key.name}-{names.digest(str(key), 5)}"
+        items = service["spec"]["selector"].items()
+        members = [p for p in pods.get(key.namespace, ()) if items <= labels_of(p).items()]
+        endpoints = [_endpoint(p, bool(service["spec"].get("publishNotReadyAddresses"))) for p in members]
+        there = slices.get((key.namespace, key.name), [])
+        if len(there) == 1 and list(map(_known, state[there[0]].get("endpoints") or ())) == list(map(_known, endpoints)):
+            continue
+        for stale in there[1:]:
+            del result[stale]
+        name = there[0].name if there else f"{key.name}-{names.digest(str(key), 5)}"
         metadata = {"name": name, "namespace": key.namespace, "labels": {"kubernetes.io/service-name": key.name}}
-        old = state[slices[0]] if slices else {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata, "addressType": "IPv4"}
-        state = {k: v for k, v in state.items() if k not in slices[1:]} | {Key("EndpointSlice", key.namespace, name): {**old, "endpoints": endpoints}}
-    return state
+        made: Obj = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata, "addressType": "IPv4"}
+        result[Key("EndpointSlice", key.namespace, name)] = {**(state[there[0]] if there else made), "endpoints": endpoints}
+    return result
 
 
 def _known(endpoint: Obj) -> tuple[Any, ...]:

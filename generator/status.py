@@ -14,6 +14,7 @@ from generator.admission import Intent
 from generator.errors import Problem
 from generator.group import Outcome
 from generator.handover import needs_swap
+from generator.preflight import concerns
 from generator.snapshot import Key, Obj, Snapshot, key_of
 from generator.workload import Original
 
@@ -44,14 +45,15 @@ def _refusals(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def _mount(own: tuple[Problem, ...], outcome: Outcome | None, container: str) -> tuple[str, list[Condition], Obj]:
-    refused = _refusals((*own, *(outcome.problems if outcome else ())))
-    extra: dict[str, Any] = {"problems": [_line(p) for p in (*own, *(outcome.problems if outcome else ()))]}
+    refused = _refusals(own) + (outcome.refusals(container) if outcome else [])
+    found = [p for p in outcome.problems if concerns(p, container)] if outcome else []
+    extra: dict[str, Any] = {"problems": [_line(p) for p in (*own, *found)]}
     if refused or outcome is None or outcome.walk is None:
         missing = any(p.code in ("TargetMissing", "TargetUnknown", "WorkloadDeleting") for p in refused)
         return "MISSING" if missing else "ERROR", [_not_accepted(refused), ("Programmed", False, "NotAccepted", "no Pod is touched")], extra
     done = [o for o in outcome.originals if _programmed(o, outcome, container)]
     extra["originals"] = {"total": len(outcome.originals), "programmed": len(done)}
-    if left := sorted(o.name for o in outcome.originals if not o.containers[container].carried):
+    if left := sorted(o.name for o in outcome.originals if container in o.containers and not o.containers[container].carried):
         extra["originals"]["unbridged"] = left
     accepted: Condition = ("Accepted", True, "Accepted", "nothing stands against it")
     count = f"{len(done)} of {len(outcome.originals)} originals"
@@ -65,7 +67,7 @@ def _mount(own: tuple[Problem, ...], outcome: Outcome | None, container: str) ->
 def _bridge(key: Key, own: tuple[Problem, ...], outcome: Outcome | None, container: str) -> tuple[str, list[Condition], Obj]:
     connection = tuple(outcome.connections.get(key, ())) if outcome else ()
     extra: dict[str, Any] = {"problems": [_line(p) for p in (*own, *connection)]}
-    refused = _refusals((*own, *(outcome.problems if outcome else ())))
+    refused = _refusals(own) + (outcome.refusals(container) if outcome else [])
     if refused or outcome is None:
         return "ERROR", [_not_accepted(refused), ("Programmed", False, "NotAccepted", "its requests stay in the cluster")], extra
     accepted: Condition = ("Accepted", True, "Accepted", "its rules stand")

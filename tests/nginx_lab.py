@@ -1,6 +1,6 @@
-"""Runs a carrier configuration, byte for byte as rendered, in a network of its own with a stub behind each address.
+r"""Runs a carrier configuration, byte for byte as rendered, in a network of its own with a stub behind each address.
 
-    outcome = run(conf, "web-0", [("10.1.0.5", 8080, "http")], [{"port": 8080, "send": b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"}])
+    outcome = run(conf, "web-0", [("10.1.0.5", 8080, "http")], [{"port": 8080, "send": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"}])
     outcome.results[0]["json"]["who"] == "10.1.0.5:8080"
 
 The parent starts itself again under `unshare` with private network, hostname, mounts and processes: whatever happens,
@@ -35,6 +35,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import h2.config
+import h2.connection
+import h2.events
 
 from carrier2.contract import CONFIG, RUN_DIR
 from generator.cli.nginx import find_nginx
@@ -167,7 +171,8 @@ def _serve(job: dict[str, Any], seen: list[dict[str, Any]]) -> dict[str, Any]:
     with log.open("wb") as errors:
         shell = ["unshare", "--net", "sh", "-c", f"echo; read _; {_PLUG_IN}", "sh", *_command(job["nginx"]), "-g", "daemon off;"]
         nginx = subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
-        assert nginx.stdout and nginx.stdin
+        assert nginx.stdout is not None
+        assert nginx.stdin is not None
         nginx.stdout.readline()
         _ip(
             f"link add lab type veth peer name pod netns {nginx.pid}",
@@ -342,7 +347,8 @@ def _http(connection: socket.socket, who: str, protocol: str, seen: list[dict[st
             return
         answer = json.dumps(told).encode()
         status = values.get("x-stub") or "200"
-        head = f"HTTP/1.1 {status} Stub\r\nServer: stub\r\nX-Accel-Redirect: /x\r\nLocation: http://{who}/\r\nContent-Length: {len(answer)}\r\n\r\n"
+        head = f"HTTP/1.1 {status} Stub\r\nServer: stub\r\nX-Accel-Redirect: /x\r\nLocation: http://{who}/\r\n"
+        head += f"Content-Length: {len(answer)}\r\n\r\n"
         connection.sendall(head.encode() + (b"" if method == "HEAD" else answer))
 
 
@@ -358,18 +364,14 @@ def _body(stream: Any, values: Mapping[str, str]) -> bytes:
 
 
 def _h2_serve(connection: socket.socket, who: str, _: str, seen: list[dict[str, Any]]) -> None:
-    import h2.config
-    import h2.connection
-    import h2.events
-
     state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="latin-1"))
     state.initiate_connection()
-    heads: dict[int, list[tuple[str, str]]] = {}
+    heads: dict[int, Any] = {}
     connection.sendall(state.data_to_send())
     while data := connection.recv(65536):
         for event in state.receive_data(data):
             if isinstance(event, h2.events.RequestReceived):
-                heads[event.stream_id] = list(event.headers)
+                heads[event.stream_id] = [*map(tuple, event.headers)]
             elif isinstance(event, h2.events.DataReceived):
                 state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             elif isinstance(event, h2.events.StreamEnded):
@@ -382,17 +384,14 @@ def _h2_serve(connection: socket.socket, who: str, _: str, seen: list[dict[str, 
 
 
 def _h2_request(sock: socket.socket, headers: Sequence[Sequence[str]], body: bytes) -> dict[str, Any]:
-    import h2.config
-    import h2.connection
-    import h2.events
-
     state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="latin-1"))
     state.initiate_connection()
     state.send_headers(1, [(name, value) for name, value in headers], end_stream=not body)
     if body:
         state.send_data(1, body, end_stream=True)
     sock.sendall(state.data_to_send())
-    raw, got, ended = b"", [], False
+    raw, ended = b"", False
+    got: list[Any] = []
     while not ended and (data := sock.recv(65536)):
         for event in state.receive_data(data):
             if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):
@@ -401,8 +400,7 @@ def _h2_request(sock: socket.socket, headers: Sequence[Sequence[str]], body: byt
                 raw += event.data
             ended = ended or isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset))
         sock.sendall(state.data_to_send())
-    status = int(dict(got).get(":status", 0))
-    return {"status": status, "headers": got, "json": json.loads(raw or b"{}"), "raw": base64.b64encode(raw).decode()}
+    return {"status": int(dict(got)[":status"]), "headers": got, "json": json.loads(raw or b"{}"), "raw": base64.b64encode(raw).decode()}
 
 
 if __name__ == "__main__":

@@ -28,69 +28,13 @@ from tests.nginx_lab import Outcome, run, syntaxes
 
 SERVICE, SHADOW, OTHER_SHADOW = "10.0.0.1", "10.1.0.1", "10.1.0.2"
 HOSTILE = [
-    *(
-        "alice",
-        "Alice",
-        "ALICE",
-        "bob",
-        "a",
-        "ab",
-        "abc",
-        "1",
-        "0:bridge_10.9.0.1_3000",
-        "a=b",
-        "=",
-        "~abc",
-        "~*abc",
-        "~(",
-        "default",
-        "include",
-    ),
-    *(
-        "hostnames",
-        "volatile",
-        "\\abc",
-        "\\\\abc",
-        "\\t",
-        '\\"',
-        "a\\",
-        "a$b",
-        "$host",
-        "${host}",
-        "$1",
-        "$",
-        'a"b',
-        "a'b",
-        '"',
-        "a;b",
-        "; }",
-        "a{b",
-    ),
-    *(
-        "}",
-        "a b",
-        "#b",
-        "é",
-        "É",
-        "日本",
-        "*.example.com",
-        "www.example.*",
-        "(",
-        ")",
-        "[",
-        "|",
-        "?",
-        "+",
-        "^a",
-        "a,b",
-        "%41",
-        "x} server { listen 1; }",
-    ),
+    *r"""alice Alice ALICE bob a ab abc 1 0:bridge_10.9.0.1_3000 a=b = ~abc ~*abc ~( default include hostnames volatile
+    \abc \\abc \t \" a\ a$b $host ${host} $1 $ a"b a'b " a;b a{b } #b é É 日本 *.example.com www.example.* ( ) [ | ? + ^a a,b %41""".split(),
+    *("a b", "; }", "x} server { listen 1; }"),
 ]
-REGEXES = {  # as a rule has it: as Python's re has it
-    **{text: text for text in ("a", "^a", "[$]", "\\$", "a.b", "\\\\", "é", '"', "{", "A|B", "^[^a]", "#", "[$]1|x")},
-    **{"b$": r"b\Z", "^(?:alice|bob)$": r"^(?:alice|bob)\Z", "^.$": r"^.\Z"},
-}
+REGEXES = {text: text for text in ("a", "^a", "[$]", "\\$", "a.b", "\\\\", "é", '"', "{", "A|B", "^[^a]", "#", "[$]1|x")}
+REGEXES |= {"b$": r"b\Z", "^(?:alice|bob)$": r"^(?:alice|bob)\Z", "^.$": r"^.\Z"}
+"""As a rule has it: as Python's `re` has it."""
 PATHS = ["", "/api", "/api/v1", "/API", "/a$b", "/é", "/a b", '/"', "/~x", "/default", "/a;b", "/a{b", "/a\\"]
 
 
@@ -164,7 +108,7 @@ def holds(condition: Condition, request: Request) -> bool:
     if condition.match == "exact":
         return got == wanted
     if condition.match == "regex":
-        return bool(got) and bool(re.search(REGEXES[condition.value].encode(), got, re.S))
+        return bool(got) and bool(re.search(REGEXES[condition.value].encode(), got, re.DOTALL))
     return (got + b"/").startswith(wanted + b"/") if condition.kind == "path" else got.startswith(wanted)
 
 
@@ -194,14 +138,17 @@ CONDITIONS = st.one_of(
     named("cookie", "q", "Q", "a.b", "x$"),
 )
 
+FEW = [header(text, name) for text in "ab" for name in ("x-user", "x-team", "x-tier")]
+"""Conditions of which most requests meet two or three, so that ranks decide."""
+
 
 @st.composite
 def dispatches(draw: st.DrawFn) -> Dispatch:
     """Six HTTP ports; a bridge's number is its rank, and few distinct conditions make signatures share and interleave."""
     listeners = []
     for port in range(8080, 8086):
-        pool = st.sampled_from(draw(st.lists(CONDITIONS, min_size=2, max_size=6)))
-        chosen = draw(st.lists(st.lists(pool, max_size=3), min_size=1, max_size=12))
+        pool = st.sampled_from(draw(st.lists(CONDITIONS, min_size=2, max_size=6) | st.just(FEW)))
+        chosen = draw(st.lists(st.lists(pool, min_size=1, max_size=2), min_size=8, max_size=12)) + draw(st.sampled_from([[], [[]]]))
         listeners.append(http(port, *(Route(f"b{rank}", tuple(each)) for rank, each in enumerate(chosen, 1))))
     return dispatch(*listeners)
 
@@ -210,7 +157,7 @@ def dispatches(draw: st.DrawFn) -> Dispatch:
 def nearly(draw: st.DrawFn, routes: tuple[Route, ...]) -> Request:
     """A request that meets the conditions of one or two routes, but for a change here and there."""
     method, raw, headers, args, cookies = "GET", b"/", dict[str, list[bytes]](), list[bytes](), list[bytes]()
-    for condition in (c for route in draw(st.lists(st.sampled_from(routes), min_size=1, max_size=2)) for c in route.conditions):
+    for condition in (c for route in draw(st.lists(st.sampled_from(routes), min_size=1, max_size=3)) for c in route.conditions):
         text = draw(st.sampled_from(["alice", "a", 'A"b', "$", "aXb"])) if condition.match == "regex" else condition.value
         changed = text.encode() + draw(st.sampled_from([b"", b"", b"", b"x", b"/x", b"/"]))
         changed = draw(st.sampled_from([changed, changed, changed, changed.swapcase(), b"x" + changed]))
@@ -220,7 +167,7 @@ def nearly(draw: st.DrawFn, routes: tuple[Route, ...]) -> Request:
             end = draw(st.sampled_from([b"", b"", b"%0A", b"%0A0:bridge_10.9.0.1_3000_or_8080=%09"]))
             raw = quote(b"/" + changed.lstrip(b"/"), safe="/").encode() + end
         elif condition.kind == "header":
-            headers.setdefault(condition.name, []).append(changed.strip(b" "))
+            headers[condition.name] = [*headers.get(condition.name, []), changed.strip(b" ")][-draw(st.sampled_from([1, 1, 2])) :]
         elif condition.kind == "query":
             args.append(condition.name.encode() + b"=" + re.sub(rb"[ #]", b"", changed))
         else:
@@ -312,12 +259,12 @@ def test_quoting_by_example() -> None:
     assert value(("a$", "b"), "c") == '"a${c2_dollar}\\tb\\nc"'
 
 
-@settings(max_examples=5)
-@given(st.lists(dispatches(), min_size=10, max_size=10))
+@settings(max_examples=4)
+@given(st.lists(dispatches(), min_size=5, max_size=5))
 def test_nginx_takes_every_configuration(many: list[Dispatch]) -> None:
-    """`nginx -t` is content, without a warning."""
+    """The check of the configuration says nothing but ok."""
     for ok, said in syntaxes([render(each) for each in many]):
-        assert ok and "[warn]" not in said, said
+        assert (ok, "[warn]" in said) == (True, False), said
 
 
 def test_nginx_takes_what_has_only_one_kind_of_port() -> None:
@@ -334,7 +281,7 @@ def test_nginx_takes_what_has_only_one_kind_of_port() -> None:
         long,
     ]
     for ok, said in syntaxes([render(each) for each in shapes]):
-        assert ok and "[warn]" not in said, said
+        assert (ok, "[warn]" in said) == (True, False), said
 
 
 def test_the_text_does_not_depend_on_the_order_of_what_has_none() -> None:
@@ -362,7 +309,7 @@ def test_bridges_cost_an_entry_not_a_map() -> None:
 @settings(max_examples=12)
 @given(tried())
 def test_the_first_match_in_the_list_wins(case: tuple[Dispatch, list[tuple[Listener, Request]]]) -> None:
-    """nginx and the oracle agree on every request."""
+    """Real nginx and the oracle agree on every request."""
     subject, tries = case
     asked = []
     for listener, (method, target, headers, cookies) in tries:
@@ -381,7 +328,7 @@ def test_interleaved_ranks() -> None:
 
 
 def test_more_kinds_of_routes_than_nginx_nests_variables() -> None:
-    """nginx gives up after 100 nested variables; the last of 180 kinds is found all the same."""
+    """Real nginx gives up after 100 nested variables; the last of 180 kinds is found all the same."""
     routes = [Route(f"b{n}", (header(f"^u{n}$", match="regex"),)) for n in range(1, 181)]
     assert who(send(dispatch(http(8080, *routes)), *(ask("/", f"X-User: u{n}") for n in (1, 90, 180)))) == [
         "10.9.0.1",
@@ -391,7 +338,7 @@ def test_more_kinds_of_routes_than_nginx_nests_variables() -> None:
 
 
 def test_spellings_of_one_word_are_different_users() -> None:
-    """nginx's hash folds case; ours does not."""
+    """The hash of nginx folds case; ours does not."""
     routes = Route("b1", (header("Alice"),)), Route("b2", (header("alice"),)), Route("b3", (header("Alice"),))
     asked = [ask("/", f"X-User: {name}") for name in ("Alice", "alice", "ALICE", "Alice ", "Alice,alice")]
     assert who(send(dispatch(http(8080, *routes)), *asked)) == ["10.9.0.1", "10.9.0.2", SHADOW, "10.9.0.1", SHADOW]

@@ -117,11 +117,11 @@ def test_folding_converges_and_serves(cluster: Cluster) -> None:
 
     assert run.converged
     for outcome in run.desired.outcomes.values():
-        if outcome.admitted:
-            assert outcome.originals
-            assert all(not o.held and o.ready for o in outcome.originals)
-            for container in outcome.configs:
-                assert all(o.containers[container].carried for o in outcome.originals)
+        assert outcome.originals
+        assert all(not o.held and o.ready for o in outcome.originals)
+        for container in outcome.admitted:
+            assert container in outcome.configs
+            assert all(o.containers[container].carried for o in outcome.originals)
 
 
 @LAW

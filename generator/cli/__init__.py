@@ -1,10 +1,10 @@
 """The command `bascule`: a table of commands, each loaded when it is called, and what happens when one of them fails.
 
-    stream.py   options that several commands have; files and standard input -> objects; the clock
-    view.py     colour, line width, problems on standard error
-    data.py     what `-o json` prints
-    folder.py   `--output-dir`: all files or none
-    the others  a command each: pure functions, and a few lines of glue at the end
+stream.py   options that several commands have; files and standard input -> objects; the clock
+view.py     colour, line width, problems on standard error
+data.py     what `-o json` prints
+folder.py   `--output-dir`: all files or none
+the others  a command each: pure functions, and a few lines of glue at the end
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _INTERRUPTED, _NO_READER = 130, 141  # 128 + the number of SIGINT and SIGPIPE, a
 class Bascule(click.Group):
     """The group of COMMANDS."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The names, in order of use."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The command, imported now."""
         if cmd_name not in COMMANDS:
             return None
@@ -51,12 +51,21 @@ class Bascule(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of the first argument; one that is not there fails with the nearest that is."""
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            import difflib  # noqa: PLC0415  # not for --help
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            ctx.fail(f"There is no command {args[0]!r}." + (f" Did you mean {near[0]}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The table for `--help`, without importing what stands in it."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The exit codes: they are a contract."""
         with formatter.section("Exit codes"):
             formatter.write_dl(
@@ -89,10 +98,12 @@ class Bascule(click.Group):
             if os.environ.get("BASCULE_TRACEBACK") == "1":
                 raise
             from generator.cli import view  # noqa: PLC0415  # not for --help
-            from generator.errors import InputError  # noqa: PLC0415
+            from generator.errors import BasculeError, InputError  # noqa: PLC0415
 
             if isinstance(error, InputError):
                 view.complain(error.problems)
+            elif isinstance(error, BasculeError):
+                view.fail(str(error))
             else:
                 view.internal(error)
             ctx.exit(2)
@@ -147,7 +158,7 @@ def color_option(command: Any) -> Any:
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version.")
 @color_option
 def main() -> None:
-    """Per-user bridges into a Kubernetes workload, rendered declaratively.
+    r"""Per-user bridges into a Kubernetes workload, rendered declaratively.
 
     All commands read Kubernetes objects: what `kubectl get ... -o yaml` prints, with the bridges and mounts in it or
     beside it. No command here talks to a cluster or changes anything in it.

@@ -38,7 +38,8 @@ def _traces(obj: Obj) -> Iterator[Trace]:
     elif is_ours(obj):
         yield Trace(key, str(obj["metadata"]["labels"][names.ROLE]))
     else:
-        marks = [f"{part[:-1]} {k}" for part in ("labels", "annotations") for k in sorted(obj["metadata"].get(part) or ()) if names.is_ours(k)]
+        metadata = obj["metadata"]
+        marks = [f"{part[:-1]} {k}" for part in ("labels", "annotations") for k in sorted(metadata.get(part) or ()) if names.is_ours(k)]
         if key.kind == "Pod" and obj.get("spec", {}).get("containers"):
             marks += [f"container {c.name} is a carrier" for c in original(obj).containers.values() if c.carried]
         if marks:

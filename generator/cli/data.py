@@ -55,7 +55,9 @@ def masked(obj: Obj) -> Obj:
     """The object; of a Secret, with every value hidden, also in what `kubectl apply` noted."""
     if obj["kind"] != "Secret":
         return obj
-    hidden = {field: dict.fromkeys(obj[field], MASK) for field in ("data", "stringData") if isinstance(obj.get(field), dict)}
+    hidden: dict[str, Any] = {
+        field: dict.fromkeys(obj[field], MASK) for field in ("data", "stringData") if isinstance(obj.get(field), dict)
+    }
     notes = obj["metadata"].get("annotations") or {}
     if _LAST_APPLIED in notes:
         hidden["metadata"] = {**obj["metadata"], "annotations": {**notes, _LAST_APPLIED: MASK}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -14,7 +14,7 @@ from generator.cli import data, view
 from generator.cli.stream import Stream, input_options
 from generator.generate import Desired
 from generator.plan import Change, plan, summary, summary_line
-from generator.snapshot import OUR_KINDS, Key, Obj, Snapshot, key_of
+from generator.snapshot import OUR_KINDS, Obj, Snapshot, key_of
 
 SIGNS: Final = {"create": "+", "patch": "~", "delete": "-"}
 _CONTEXT: Final = 3
@@ -64,7 +64,7 @@ def _hunks(before: list[str], after: list[str]) -> Iterator[str]:
     if not before or not after:
         yield from (f"{'+' if after else '-'}{line}" for line in before or after)
         return
-    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, before, after)
     for group in matcher.get_grouped_opcodes(_CONTEXT):
         changed = next(new for tag, _, _, new, _ in group if tag != "equal")
         yield f"@@ {_path(after, changed)} @@" if _path(after, changed) else "@@"

@@ -21,7 +21,11 @@ from generator.snapshot import Key, Obj, Snapshot, key_of
 from generator.values import workload as workload_ref
 from generator.walk import Place
 
-_PAINT: Final[view.Paint] = {r"(\S+) gets .*": {"fg": "green", "bold": True}, r"(the (?:cluster|carrier) answers.*)": {"bold": True}, r"    (not yet:).*": {"fg": "yellow"}}
+_PAINT: Final[view.Paint] = {
+    r"(\S+) gets .*": {"fg": "green", "bold": True},
+    r"(the (?:cluster|carrier) answers.*)": {"bold": True},
+    r"    (not yet:).*": {"fg": "yellow"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ def explain_request(
     outcome = desired.outcomes.get(key)
     if outcome and not outcome.admitted:
         refused = next((f"{p.code}: {p.message}" for p in outcome.problems if p.severity != "warning"), "it is not admitted")
-        return _cluster(f"{key} is not bridged: {refused}", (*outside, *(Considered(b.name, None, False, "its target is not bridged") for b in claim.bridges)))
+        outside += tuple(Considered(b.name, None, False, "its target is not bridged") for b in claim.bridges)
+        return _cluster(f"{key} is not bridged: {refused}", outside)
     reached, unresolved = routing.connections(snapshot, claim.bridges)
     here = [b for b in claim.bridges if (b.name, port) in reached]
     outside += tuple(_silent(claim, port, here, unresolved))
@@ -135,9 +140,11 @@ def _aims(desired: Desired, obj: Obj, at: tuple[Key, str]) -> bool:
 def takes_no_part(snapshot: Snapshot, desired: Desired, at: tuple[Key, str]) -> list[tuple[str, str]]:
     """(bridge, reason) for each bridge on this container whose rules no carrier has."""
     claim, outcome = desired.intent.claims.get(at[0], {}).get(at[1]), desired.outcomes.get(at[0])
-    waiting = [(b.name, p) for b in (claim.bridges if claim else ()) for p in (outcome.connections if outcome else {}).get(key_of(b.obj), ())]
-    refusals = [(str(at[0]), p) for p in (outcome.problems if outcome else ()) if p.severity != "warning"]
-    return [(c.bridge, c.reason) for c in left_out(snapshot, desired, at)] + [(name, f"{p.code}: {p.message}") for name, p in waiting + refusals]
+    bridges = claim.bridges if claim else ()
+    reasons = [(b.name, p) for b in bridges for p in (outcome.connections if outcome else {}).get(key_of(b.obj), ())]
+    refusals = [p for p in (outcome.problems if outcome else ()) if p.severity != "warning"]
+    reasons += [(b.name, p) for b in bridges for p in refusals[:1]]
+    return [(c.bridge, c.reason) for c in left_out(snapshot, desired, at)] + [(name, f"{p.code}: {p.message}") for name, p in reasons]
 
 
 def _silent(claim: Claim, port: int, here: list[Any], unresolved: dict[Key, list[Problem]]) -> Iterator[Considered]:
@@ -193,11 +200,13 @@ def _header(_: click.Context, __: click.Parameter, lines: tuple[str, ...]) -> li
 @click.argument("url")
 @target_option
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port of the container.")
-@click.option("-H", "--header", "headers", metavar="'NAME: VALUE'", multiple=True, callback=_header, help="A header of the request. Repeatable.")
+@click.option(
+    "-H", "--header", "headers", metavar="'NAME: VALUE'", multiple=True, callback=_header, help="A header of the request. Repeatable."
+)
 @input_options
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def explain(stream: Stream, method: str, url: str, target: str, port: int, headers: list[tuple[str, str]], output: str) -> None:
-    """Say which bridge gets a request, by which rule, and why the others do not.
+    r"""Say which bridge gets a request, by which rule, and why the others do not.
 
     URL may be a path. The answer is that of the carrier once its configuration is in force; `not yet` says when it is not.
 

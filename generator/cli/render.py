@@ -15,6 +15,7 @@ from generator.cli.stream import Stream, input_options
 from generator.generate import Desired
 from generator.snapshot import Obj, key_of
 
+_OUTPUTS: Final = ("yaml", "json", "text", "nginx")
 _NGINX_CONF: Final = contract.CONFIG.rpartition("/")[2]
 
 
@@ -44,8 +45,8 @@ def as_nginx(objects: Iterable[Obj]) -> str:
 
 @click.command
 @input_options
-@click.option("-o", "--output", type=click.Choice(["yaml", "json", "text", "nginx"]), default="yaml", show_default=True, help="nginx: the carriers' nginx.conf.")
-@click.option("--output-dir", metavar="DIR", type=click.Path(path_type=Path), help="Write one YAML file per object instead: all of them, or none.")
+@click.option("-o", "--output", type=click.Choice(_OUTPUTS), default="yaml", show_default=True, help="nginx: the carriers' nginx.conf.")
+@click.option("--output-dir", metavar="DIR", type=click.Path(path_type=Path), help="Write one YAML file per object instead: all, or none.")
 def render(stream: Stream, output: str, output_dir: Path | None) -> None:
     """Print everything that should exist now.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +15,10 @@ import click
 from generator import text
 from generator.admission import template_of
 from generator.cli import color_option
+from generator.cli.shape import misshapen
 from generator.errors import InputError, Problem
 from generator.generate import Desired, generate
-from generator.snapshot import Key, Obj, Snapshot
+from generator.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot
 from generator.times import after, parse
 from generator.values import workload
 from generator.walk import Place
@@ -26,14 +28,14 @@ _EXAMPLE = "for example:\n  kubectl get all,endpointslices -n shop -o yaml | bas
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Everything that was given. now: RFC 3339 in UTC. problems: of the text alone."""
+    """Everything that was given. now: RFC 3339 in UTC. problems: of the text and the shape of the objects."""
 
     objects: tuple[Obj, ...]
     now: str
     problems: tuple[Problem, ...] = ()
 
     def usable(self) -> Stream:
-        """Itself. Raises InputError if the text has problems."""
+        """Itself. Raises InputError if it has problems."""
         if self.problems:
             raise InputError(*self.problems)
         return self
@@ -54,13 +56,11 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(filename: tuple[str, ...], now: str | None, **rest: Any) -> Any:
         return function(read(filename, now), **rest)
 
-    for option in (
-        color_option,
-        click.option("--now", metavar="TIME", help="RFC 3339 time that counts as now; the clock's if it is not given."),
-        click.option("-f", "--filename", metavar="FILE", multiple=True, help="YAML or JSON with Kubernetes objects; - is standard input. Repeatable."),
-    ):
-        command = option(command)
-    return command
+    time = click.option("--now", metavar="TIME", help="RFC 3339 time that counts as now; the clock's if it is not given.")
+    words = "YAML or JSON with Kubernetes objects; - is standard input. Repeatable."
+    files = click.option("-f", "--filename", metavar="FILE", multiple=True, help=words)
+    options: Callable[..., Any] = files(time(color_option(command)))
+    return options
 
 
 def target_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,13 +87,13 @@ def read(files: Iterable[str], now: str | None) -> Stream:
         found, wrong = _objects(name)
         objects += found
         problems += wrong
-    return Stream(tuple(objects), moment, tuple(problems))
+    return Stream(tuple(objects), moment, (*problems, *misshapen(objects)))
 
 
 def _objects(name: str) -> tuple[list[Obj], tuple[Problem, ...]]:
     source = "stdin" if name == "-" else name
     try:
-        raw = click.get_binary_stream("stdin").read() if name == "-" else Path(name).read_bytes()
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return [], (Problem("FileNotReadable", source, reason, "Check the path; - reads standard input."),)
@@ -111,7 +111,8 @@ def resolve(snapshot: Snapshot, written: str, claimed: Callable[[Key], Iterable[
     place = Place("--target", [])
     parts = written.split("/")
     if len(parts) not in (3, 4) or not all(parts):
-        place.report("TargetUnknown", f"{written!r} is not NAMESPACE/KIND/NAME[/CONTAINER]", "Write shop/deployment/web or shop/deploy/web/app.")
+        message = f"{written!r} is not NAMESPACE/KIND/NAME[/CONTAINER]"
+        place.report("TargetUnknown", message, "Write shop/deployment/web or shop/deploy/web/app.")
         raise InputError(*place.problems)
     ref = workload(place, f"{parts[1]}/{parts[2]}", parts[0], "".join(parts[3:]))
     if ref is None:
@@ -119,19 +120,25 @@ def resolve(snapshot: Snapshot, written: str, claimed: Callable[[Key], Iterable[
     key = Key(ref.kind, ref.namespace, ref.name)
     obj = snapshot.space(ref.namespace).get(ref.kind, ref.name)
     if obj is None:
-        there = ", ".join(f"{ref.namespace}/{kind.lower()}/{o['metadata']['name']}" for kind in ("Deployment", "StatefulSet", "DaemonSet") for o in snapshot.space(ref.namespace).all(kind)[:4])
-        place.report("TargetUnknown", f"{key} is not in the stream (there in {ref.namespace}: {there or 'none'})", "Correct the name, or add the object to the stream.")
+        there = [
+            f"{ref.namespace}/{k.lower()}/{o['metadata']['name']}"
+            for k in WORKLOAD_KINDS[:3]
+            for o in snapshot.space(ref.namespace).all(k)[:4]
+        ]
+        message = f"{key} is not in the stream (there in {ref.namespace}: {', '.join(there) or 'none'})"
+        place.report("TargetUnknown", message, "Correct the name, or add the object to the stream.")
         raise InputError(*place.problems)
     known = [c["name"] for c in template_of(obj)["spec"]["containers"]]
     bridged = sorted(set(claimed(key)) & set(known))
     if ref.container in known:
         return key, ref.container
-    if ref.container:
-        place.report("TargetUnknown", f"{key} has no container {ref.container!r} (there: {', '.join(known)})", f"Write {'/'.join(parts[:3])}/{known[0]}.")
-    elif len(known) == 1:
+    if not ref.container and len(known) == 1:
         return key, known[0]
-    elif len(bridged) == 1:
+    if not ref.container and len(bridged) == 1:
         return key, bridged[0]
+    cure = f"Write {'/'.join(parts[:3])}/{known[0]}; there are {', '.join(known)}."
+    if ref.container:
+        place.report("TargetUnknown", f"{key} has no container {ref.container!r}", cure)
     else:
-        place.report("ContainerAmbiguous", f"{key} has {len(known)} containers and none is named", f"Write {'/'.join(parts[:3])}/{known[0]}; there are {', '.join(known)}.")
+        place.report("ContainerAmbiguous", f"{key} has {len(known)} containers and none is named", cure)
     raise InputError(*place.problems)

@@ -26,7 +26,11 @@ LABELS: Final = {"input": "error", "refused": "refused", "warning": "warning"}
 _COLOURS: Final = {"error": "red", "refused": "red", "warning": "yellow"}
 _WIDEST: Final = 100
 
-MARKS: Final[Paint] = {r" *(?:[0-9]+\.)? *(\+ .*)": {"fg": "green"}, r" *(?:[0-9]+\.)? *(~ .*)": {"fg": "yellow"}, r" *(?:[0-9]+\.)? *(- .*)": {"fg": "red"}}
+MARKS: Final[Paint] = {
+    r" *(?:[0-9]+\.)? *(\+ .*)": {"fg": "green"},
+    r" *(?:[0-9]+\.)? *(~ .*)": {"fg": "yellow"},
+    r" *(?:[0-9]+\.)? *(- .*)": {"fg": "red"},
+}
 """Lines with a change: `+` create, `~` patch, `-` delete."""
 PROBLEMS: Final[Paint] = {r" *((?:error|refused)\b).*": {"fg": "red", "bold": True}, r" *(warning\b).*": {"fg": "yellow", "bold": True}}
 """Lines that begin with a severity."""
@@ -38,29 +42,36 @@ def width() -> int:
 
 
 def wrapped(text: str, indent: str, columns: int, first: str | None = None) -> list[str]:
-    """`text` in lines of at most `columns`, each begun with `indent` (the first with `first`); words are never cut. Its own lines stay."""
+    """`text` in lines of at most `columns`, begun with `indent` (the first with `first`); words are never cut."""
+    writer = textwrap.TextWrapper(columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     lines: list[str] = []
     for line in text.split("\n"):
-        lead = first if first is not None and not lines else indent + line[: len(line) - len(line.lstrip(" "))]
-        lines += textwrap.wrap(line, columns, initial_indent=lead, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
+        writer.initial_indent = first if first is not None and not lines else indent + line[: len(line) - len(line.lstrip(" "))]
+        lines += writer.wrap(line) or [""]
     return lines
 
 
 def show(text: str, paint: Paint | None = None) -> None:
     """`text` on standard output, coloured line by line."""
-    click.echo("".join(_painted(line, paint or {}) for line in text.splitlines(keepends=True)), nl=False)
+    click.echo("".join(_painted(line, paint) for line in text.splitlines(keepends=True)) if paint else text, nl=False)
 
 
 def complain(problems: Iterable[Problem]) -> None:
     """Each problem on standard error: one line to search in, and its cure below."""
     for problem in problems:
         label = LABELS[problem.severity]
-        click.echo(f"{click.style(label, fg=_COLOURS[label], bold=True)} {problem.code}: {problem.place}: {problem.message}\n  {problem.cure}", err=True)
+        head = click.style(label, fg=_COLOURS[label], bold=True)
+        click.echo(f"{head} {problem.code}: {problem.place}: {problem.message}\n  {problem.cure}", err=True)
 
 
 def note(text: str) -> None:
     """One line on standard error that is no problem."""
     click.echo(text, err=True)
+
+
+def fail(message: str) -> None:
+    """Why it ends here, where that is no problem of the input."""
+    click.echo(f"{click.style('error', fg='red', bold=True)}: {message}", err=True)
 
 
 def internal(error: Exception) -> None:
