@@ -1,7 +1,7 @@
 """The neutral routing model of one carrier: what it listens on and who gets which request. Plain data.
 
 The generator fills it in, `nginx.py` turns it into text; an address is always a literal IP, so that no name can fail
-to resolve when the configuration is loaded. Nothing here is checked for meaning: `generator/rules.py` has done that.
+to resolve when the configuration is loaded. Nothing here is checked for meaning: `generator/rules/precedence.py` has done that.
 What would break out of the text is checked again by `directive.py`, where the quoting is.
 """
 

@@ -17,7 +17,7 @@ class Code(NamedTuple):
 
 
 CODES: dict[str, Code] = {
-    # --- the stream (generator/text.py, generator/snapshot.py): exit 2, nothing written
+    # --- the stream (generator/text/reading.py, generator/cluster/snapshot.py): exit 2, nothing written
     "FileNotReadable": Code("input", "A file given with -f is not there or cannot be read.", "Check the path; `-` reads standard input."),
     "FileNotWritable": Code("input", "The folder given with --output-dir cannot be written, or holds a file of that name that bascule did not write.", "Give a folder that is empty, or that an earlier run wrote."),
     "NotText": Code("input", "The input is not UTF-8 text, or larger than 256 MiB.", "Give what `kubectl get ... -o yaml` prints."),
@@ -31,7 +31,7 @@ CODES: dict[str, Code] = {
     "UnknownField": Code("input", "A field is not part of GefyraBridge or GefyraBridgeMount.", "Remove or correct it; the nearest known field is named."),
     "BadTime": Code("input", "A time is not RFC 3339.", "Write 2026-11-24T22:00:00Z."),
     "TargetUnknown": Code("input", "A bridge or mount names a workload, container or mount that is not in the stream.", "Correct the name, or add the object to the stream."),
-    # --- a bridge on its own (generator/bridge.py, rules.py, language.py)
+    # --- a bridge on its own (generator/asked/bridge.py, rules.py, language.py)
     "RuleInvalid": Code("refused", "A condition of a rule is not well formed: unknown type, empty value, bad header name, control character, path without a leading slash.", "See the example that is given."),
     "RegexUnsupported": Code("refused", "A regex uses something outside the documented RE2-like subset, where engines disagree or matching can explode.", "Rewrite it without the part under the caret."),
     "RuleNeverFires": Code("refused", "The conditions of a rule contradict each other, so no request can meet them.", "Remove one of the two, or make two rules of them (a list of rules means OR)."),
@@ -42,7 +42,7 @@ CODES: dict[str, Code] = {
     "TlsPortNoCertificate": Code("refused", "A bridge with rules names a port that speaks TLS and the mount brings no certificate; without one the port is passed through unread.", "Give the mount providerParameter.tls, per port or for all."),
     "EndpointUnresolved": Code("warning", "The bridge's connection has not reported where its traffic goes, or names a host that is neither an IP address nor a Service in the stream; its requests stay in the cluster.", "Wait for the connection provider, or check clusterEndpoint."),
     "BridgeExpired": Code("warning", "The bridge's sunset lies in the past: it is removed.", "Create it again with a later sunset."),
-    # --- a mount or its target (generator/preflight.py)
+    # --- a mount or its target (generator/desired/preflight.py)
     "MountDuplicate": Code("refused", "Another, older mount has the same target.", "Use that one; a workload and container is mounted once."),
     "WorkloadKindUnsupported": Code("refused", "The target is not a Deployment, StatefulSet, DaemonSet, ReplicaSet or Pod.", "Name one of these."),
     "ContainerAmbiguous": Code("refused", "The Pod has several containers and the mount does not say which.", "Set targetContainer to one of those listed."),

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import escape
 
-from carrier2.dispatch import Condition
-from generator import names, routing, rules
-from generator.conditions import needs, subject
-from generator.endpoints import services_of
-from generator.generate import Desired
-from generator.snapshot import Key, Obj, Snapshot, annotations_of, labels_of
-from generator.workload import Original, original, pods_of
+from generator import names
+from generator.cluster.endpoints import services_of
+from generator.cluster.snapshot import Key, Obj, Snapshot, annotations_of, labels_of
+from generator.cluster.workload import Original, original, pods_of
+from generator.desired import routing
+from generator.desired.generate import Desired
+from generator.rules import precedence as rules
+from generator.rules.conditions import in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,6 @@ class Graph:
     def title(self) -> str:
         """What the picture is of."""
         return f"{self.workload}, container {self.container}"
-
-
-def in_words(conditions: Iterable[Condition]) -> str:
-    """The conditions of a rule as half a sentence."""
-    return " and ".join(f"{subject(c)} is {needs(c)}" for c in conditions) or "every request"
 
 
 def routes(snapshot: Snapshot, desired: Desired, at: tuple[Key, str], refused: Iterable[tuple[str, str]] = ()) -> Graph:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from generator.snapshot import Obj
+from generator.cluster.snapshot import Obj
 
 Op = dict[str, Any]
 
@@ -65,4 +65,6 @@ def _value(path: str, key: str, live: Any, desired: Any) -> Iterator[Op]:
 def _same_items(live: Any, desired: Any, name: str) -> bool:
     if not (isinstance(live, list) and isinstance(desired, list)):
         return False
-    return [i.get(name) for i in live if isinstance(i, dict)] == [i.get(name) for i in desired if isinstance(i, dict)] and len(live) == len(desired)
+    return [i.get(name) for i in live if isinstance(i, dict)] == [i.get(name) for i in desired if isinstance(i, dict)] and len(live) == len(
+        desired
+    )

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from generator import names
-from generator.generate import Desired
+from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
+from generator.desired.generate import Desired
 from generator.patch import Op, patch
-from generator.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,10 @@ _CREATE_ORDER = ("NetworkPolicy", "Service", "ConfigMap", "Pod")
 def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
     """The changes of this moment, in the order in which they are written."""
     wanted = {key_of(o): o for o in desired.objects}
-    creates, patches, statuses, deletes = [], [], [], []
+    creates: list[Change] = []
+    patches: list[Change] = []
+    statuses: list[Change] = []
+    deletes: list[Change] = []
     for key, obj in wanted.items():
         live = _live(snapshot, key)
         reason = desired.reasons[key]
@@ -53,8 +56,8 @@ def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
         key = key_of(obj)
         if key not in wanted and not obj["metadata"].get("deletionTimestamp"):
             deletes.append(Change("delete", key, _why_delete(obj)))
-    for key in desired.intent.expired if desired.scope is None else ():
-        deletes.append(Change("delete", key, "its sunset has passed"))
+    if desired.scope is None:
+        deletes.extend(Change("delete", key, "its sunset has passed") for key in desired.intent.expired)
     creates.sort(key=lambda c: (_CREATE_ORDER.index(c.key.kind), c.key))
     patches.sort(key=lambda c: (c.key.kind == "Pod", bool(c.restarts), c.key))
     statuses.sort(key=lambda c: (c.key.kind != "Pod", c.key))
@@ -115,7 +118,13 @@ def summary_line(changes: Iterable[Change]) -> str:
 
 def change_json(change: Change) -> dict[str, Any]:
     """A change as plain data, for `-o json`."""
-    result: dict[str, Any] = {"op": change.op, "kind": change.key.kind, "namespace": change.key.namespace, "name": change.key.name, "reason": change.reason}
+    result: dict[str, Any] = {
+        "op": change.op,
+        "kind": change.key.kind,
+        "namespace": change.key.namespace,
+        "name": change.key.name,
+        "reason": change.reason,
+    }
     if change.subresource:
         result["subresource"] = change.subresource
     if change.op == "patch":

@@ -14,11 +14,11 @@ from typing import Any
 import jsonpatch
 
 from generator import names
+from generator.cluster.snapshot import Key, Obj, Snapshot, annotations_of, key_of, labels_of
+from generator.cluster.times import after
+from generator.desired.generate import Desired, generate
 from generator.errors import StalePlan
-from generator.generate import Desired, generate
 from generator.plan import Change, plan
-from generator.snapshot import Key, Obj, Snapshot, annotations_of, key_of, labels_of
-from generator.times import after
 
 STEP_SECONDS = 1.5
 """Time that passes in one step; longer than the settle time, as a working cluster needs about a second for each."""
@@ -55,7 +55,9 @@ def world(objects: Iterable[Obj]) -> World:
     return {key_of(o): o for o in objects}
 
 
-def fold(objects: Iterable[Obj], now: str, limit: int = 60, writes: Callable[[int, Sequence[Change]], Sequence[Change]] | None = None) -> Run:
+def fold(
+    objects: Iterable[Obj], now: str, limit: int = 60, writes: Callable[[int, Sequence[Change]], Sequence[Change]] | None = None
+) -> Run:
     """Generate, write, let the cluster move, until nothing changes any more, or `limit` rounds have passed.
 
     writes: which of a round's changes are written before the operator is killed (for tests); all by default.
@@ -151,7 +153,13 @@ def _kubelet(pod: Obj, state: World, now: str) -> Obj:
     statuses = [_started(c, running.get(c["name"]), pod, now) for c in spec["containers"]]
     ip = status.get("podIP") or _address("10.244", str(pod["metadata"].get("uid") or pod["metadata"]["name"]))
     result: Obj = {**pod, "spec": spec if spec.get("nodeName") else {**spec, "nodeName": node}}
-    fields: dict[str, Any] = {**status, "phase": "Running", "podIP": ip, "podIPs": status.get("podIPs") or [{"ip": ip}], "containerStatuses": statuses}
+    fields: dict[str, Any] = {
+        **status,
+        "phase": "Running",
+        "podIP": ip,
+        "podIPs": status.get("podIPs") or [{"ip": ip}],
+        "containerStatuses": statuses,
+    }
     ready = all(s.get("ready") for s in statuses) and labels_of(pod).get(names.HELD) != "true"
     fields["conditions"] = _conditions(status.get("conditions") or (), "True" if ready else "False", now)
     result["status"] = fields
@@ -180,7 +188,9 @@ def _conditions(conditions: Iterable[Obj], ready: str, now: str) -> list[Obj]:
     found = list(conditions)
     if not any(c["type"] == "Ready" for c in found):
         found.append({"type": "Ready", "status": ready, "lastTransitionTime": after(now, 0)})
-    return [{**c, "status": ready, "lastTransitionTime": after(now, 0)} if c["type"] == "Ready" and c["status"] != ready else c for c in found]
+    return [
+        {**c, "status": ready, "lastTransitionTime": after(now, 0)} if c["type"] == "Ready" and c["status"] != ready else c for c in found
+    ]
 
 
 def _endpoints(state: World) -> World:
@@ -218,5 +228,10 @@ def _known(endpoint: Obj) -> tuple[Any, ...]:
 def _endpoint(pod: Obj, always: bool) -> Obj:
     conditions = pod["status"].get("conditions") or ()
     ready = always or any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    reference = {"kind": "Pod", "name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"], "uid": pod["metadata"].get("uid")}
+    reference = {
+        "kind": "Pod",
+        "name": pod["metadata"]["name"],
+        "namespace": pod["metadata"]["namespace"],
+        "uid": pod["metadata"].get("uid"),
+    }
     return {"addresses": [pod["status"]["podIP"]], "conditions": {"ready": ready}, "targetRef": reference}

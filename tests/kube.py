@@ -18,7 +18,7 @@ def meta(name: str, namespace: str = "shop", **more: Any) -> Obj:
 
 
 def owned(kind: str, owner: Obj) -> list[Obj]:
-    """ownerReferences to a controller."""
+    """OwnerReferences to a controller."""
     reference = {"apiVersion": "apps/v1", "kind": kind, "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}
     return [{**reference, "controller": True, "blockOwnerDeletion": True}]
 
@@ -48,7 +48,9 @@ def running(pod: Obj, ip: str, ready: bool = True) -> Obj:
     return {**pod, "status": status}
 
 
-def pod(name: str, labels: dict[str, str], containers: list[Obj], ip: str, namespace: str = "shop", owners: list[Obj] | None = None, **spec: Any) -> Obj:
+def pod(
+    name: str, labels: dict[str, str], containers: list[Obj], ip: str, namespace: str = "shop", owners: list[Obj] | None = None, **spec: Any
+) -> Obj:
     """A running Pod on node1."""
     metadata = meta(name, namespace, labels=dict(labels))
     if owners:
@@ -57,7 +59,9 @@ def pod(name: str, labels: dict[str, str], containers: list[Obj], ip: str, names
     return running(body, ip)
 
 
-def deployment(name: str, labels: dict[str, str], containers: list[Obj], replicas: int, octet: int, namespace: str = "shop", revision: str = "1") -> list[Obj]:
+def deployment(
+    name: str, labels: dict[str, str], containers: list[Obj], replicas: int, octet: int, namespace: str = "shop", revision: str = "1"
+) -> list[Obj]:
     """A Deployment, its ReplicaSet and its running Pods (10.244.<octet>.<n>)."""
     selector = {"matchLabels": {"app": labels["app"]}}
     template = {"metadata": {"labels": dict(labels)}, "spec": {"containers": containers}}
@@ -76,7 +80,9 @@ def deployment(name: str, labels: dict[str, str], containers: list[Obj], replica
     return [top, rs, *pods]
 
 
-def workload(kind: str, name: str, labels: dict[str, str], containers: list[Obj], replicas: int, octet: int, namespace: str = "shop") -> list[Obj]:
+def workload(
+    kind: str, name: str, labels: dict[str, str], containers: list[Obj], replicas: int, octet: int, namespace: str = "shop"
+) -> list[Obj]:
     """A StatefulSet, DaemonSet or ReplicaSet and its running Pods."""
     selector = {"matchLabels": {"app": labels["app"]}}
     template = {"metadata": {"labels": dict(labels)}, "spec": {"containers": containers}}
@@ -91,7 +97,9 @@ def workload(kind: str, name: str, labels: dict[str, str], containers: list[Obj]
     return [top, *pods]
 
 
-def service(name: str, selector: dict[str, str], port: int = 80, target: int | str = 8080, namespace: str = "shop", octet: int = 1, **spec: Any) -> Obj:
+def service(
+    name: str, selector: dict[str, str], port: int = 80, target: int | str = 8080, namespace: str = "shop", octet: int = 1, **spec: Any
+) -> Obj:
     """A ClusterIP Service."""
     ports = [{"name": "http", "port": port, "targetPort": target, "protocol": "TCP"}]
     ip = f"10.96.{octet}.{int(digest(name, 2), 16) % 250 + 1}"
@@ -105,7 +113,15 @@ def mount(name: str, target: str, container: str = "app", namespace: str = "shop
     return {"apiVersion": "gefyra.dev/v1", "kind": "gefyrabridgemount", "metadata": meta(name, "gefyra"), **body}
 
 
-def bridge(name: str, target: str, rules: list[Any], ports: tuple[str, ...] = ("3000:8080",), client: str = "alice", endpoint: str = "10.200.0.1:10000", **more: Any) -> Obj:
+def bridge(
+    name: str,
+    target: str,
+    rules: list[Any],
+    ports: tuple[str, ...] = ("3000:8080",),
+    client: str = "alice",
+    endpoint: str = "10.200.0.1:10000",
+    **more: Any,
+) -> Obj:
     """A GefyraBridge as Gefyra's command line makes it, with its connection known."""
     body: Obj = {
         "provider": "carrier2",
@@ -119,7 +135,13 @@ def bridge(name: str, target: str, rules: list[Any], ports: tuple[str, ...] = ("
         "providerParameter": {"rules": rules} if rules else {},
         "clusterEndpoint": {p.split(":")[1]: endpoint for p in ports} if endpoint else {},
     }
-    return {"apiVersion": "gefyra.dev/v1", "kind": "gefyrabridge", "metadata": meta(name, "gefyra", labels={"gefyra.dev/client": client}), **body, **more}
+    return {
+        "apiVersion": "gefyra.dev/v1",
+        "kind": "gefyrabridge",
+        "metadata": meta(name, "gefyra", labels={"gefyra.dev/client": client}),
+        **body,
+        **more,
+    }
 
 
 def header(name: str, value: str, match: str = "exact") -> Obj:

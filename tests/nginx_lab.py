@@ -13,7 +13,7 @@ nothing outlives the call and nothing of the machine is touched. Stubs answer wi
     h2     HTTP/2, for gRPC: answers with the JSON and the trailer grpc-status 0
     tcp    greets before it has read anything, then echoes until the other side has finished, then says `bye`
     udp    sends back its name and the datagram
-An address with the protocol `down` exists, but refuses connections.
+An address with the protocol `down` exists, but refuses connections; with `gone`, nobody answers at all.
 
 nginx has a second network, as a Pod has, since it listens on the same ports as the stubs. A cable joins the two.
 """
@@ -140,15 +140,15 @@ def _main() -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
     if job["do"] == "syntax":
-        print(json.dumps({"results": [_try(job["nginx"], conf) for conf in job["confs"]]}))
+        print(json.dumps({"results": [_try(job["nginx"], conf) for conf in job["confs"]]}))  # noqa: T201
         return
     socket.sethostname(job["hostname"])
-    hosts = sorted({host for host, _, _ in job["stubs"]} - {"127.0.0.1", "::1"})
+    hosts = sorted({host for host, _, protocol in job["stubs"] if protocol != "gone"} - {"127.0.0.1", "::1"})
     _ip("link set lo up", *(f"addr add {host}/128 dev lo nodad" if ":" in host else f"addr add {host}/32 dev lo" for host in hosts))
     seen: list[dict[str, Any]] = []
     for host, port, protocol in job["stubs"]:
         _stub(host, port, protocol, seen)
-    print(json.dumps(_serve(job, seen)))
+    print(json.dumps(_serve(job, seen)))  # noqa: T201
 
 
 def _ip(*commands: str) -> None:
@@ -268,7 +268,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 
 
 def _stub(host: str, port: int, protocol: str, seen: list[dict[str, Any]]) -> None:
-    if protocol == "down":
+    if protocol in ("down", "gone"):
         return
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -62,16 +62,39 @@ def clusters(draw: st.DrawFn, bridged: bool = True) -> Cluster:
         else:
             objects += kube.workload(kind, name, labels, containers, replicas, number + 1)
         targets.append((f"{kind.lower()}/{name}", list(ports)))
-        for index, selector in enumerate(draw(st.lists(st.sampled_from(({"app": labels["app"]}, {"tier": "front"}, {"only": name})), max_size=2, unique_by=str))):
+        for index, selector in enumerate(
+            draw(st.lists(st.sampled_from(({"app": labels["app"]}, {"tier": "front"}, {"only": name})), max_size=2, unique_by=str))
+        ):
             more: dict[str, Any] = {"publishNotReadyAddresses": True} if draw(st.integers(0, 9)) == 0 else {}
             objects.append(kube.service(f"s{number}-{index}", selector, octet=number + 1, **more))
         if draw(st.booleans()):
-            selector = draw(st.sampled_from(({"matchLabels": {"only": name}}, {"matchExpressions": [{"key": "tier", "operator": "In", "values": ["front", "back"]}]})))
-            objects.append({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": kube.meta(f"b{number}"), "spec": {"minAvailable": 1, "selector": selector}})
+            selector = draw(
+                st.sampled_from(
+                    (
+                        {"matchLabels": {"only": name}},
+                        {"matchExpressions": [{"key": "tier", "operator": "In", "values": ["front", "back"]}]},
+                    )
+                )
+            )
+            objects.append(
+                {
+                    "apiVersion": "policy/v1",
+                    "kind": "PodDisruptionBudget",
+                    "metadata": kube.meta(f"b{number}"),
+                    "spec": {"minAvailable": 1, "selector": selector},
+                }
+            )
         if draw(st.booleans()):
             peer = {"podSelector": {"matchLabels": {"tier": "front"}}}
-            spec = {"podSelector": {"matchLabels": {"only": name}}, "policyTypes": ["Ingress", "Egress"], "ingress": [{"from": [peer]}], "egress": [{"to": [peer]}]}
-            objects.append({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": kube.meta(f"p{number}"), "spec": spec})
+            spec = {
+                "podSelector": {"matchLabels": {"only": name}},
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": [{"from": [peer]}],
+                "egress": [{"to": [peer]}],
+            }
+            objects.append(
+                {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": kube.meta(f"p{number}"), "spec": spec}
+            )
     controls = draw(bridges(targets)) if bridged else ()
     return Cluster(tuple(objects), tuple(controls))
 
@@ -91,7 +114,17 @@ def bridges(draw: st.DrawFn, targets: list[tuple[str, list[int]]]) -> tuple[Obj,
             ready = draw(st.integers(0, 4)) > 0
             where = {"target": f"m{number}"} if mounted else {"target": target, "targetNamespace": "shop", "targetContainer": "app"}
             made.append(
-                {**kube.bridge(f"b{number}-{index}", "", draw(RULES), (f"{3000 + index}:{port}",), f"user{index}", f"10.200.{number}.{index + 1}:10000" if ready else ""), **where}
+                {
+                    **kube.bridge(
+                        f"b{number}-{index}",
+                        "",
+                        draw(RULES),
+                        (f"{3000 + index}:{port}",),
+                        f"user{index}",
+                        f"10.200.{number}.{index + 1}:10000" if ready else "",
+                    ),
+                    **where,
+                }
             )
     return tuple(made)
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from carrier2.contract import MAX_TOKEN
 from carrier2.dispatch import Condition
-from generator.bridge import TargetRef, Tls, decode_bridge, decode_mount
-from generator.conditions import MAX_VALUE, field_holds, rule
-from generator.walk import Place
+from generator.asked.bridge import TargetRef, Tls, decode_bridge, decode_mount
+from generator.rules.conditions import MAX_VALUE, field_holds, rule
+from generator.text.walk import Place
 
 Obj = dict[str, Any]
 
@@ -155,12 +155,12 @@ def test_a_target_is_a_workload_under_each_of_kubectls_names(written: Obj, targe
                     {"match": [{"matchPath": {"path": "/b"}}]},
                 ]
             },
-            ((Condition("path", "exact", "/a"),), (Condition("path", "exact", "/b"),)),
+            ((Condition("path", "exact", "/b"),), (Condition("path", "exact", "/a"),)),
         ),
     ],
 )
-def test_rules_are_a_sorted_set_and_none_is_a_global_bridge(parameter: Obj | None, rules: tuple[tuple[Condition, ...], ...]) -> None:
-    """The order in which somebody wrote their rules makes no difference anywhere."""
+def test_rules_keep_their_order_once_each_and_none_is_a_global_bridge(parameter: Obj | None, rules: tuple[tuple[Condition, ...], ...]) -> None:
+    """A rule's number is its place in what somebody wrote, so that a message can name it."""
     found, problems = decode_bridge(bridge(providerParameter=parameter))
     assert problems == ()
     assert found is not None

@@ -28,8 +28,9 @@ from tests.nginx_lab import Outcome, run, syntaxes
 
 SERVICE, SHADOW, OTHER_SHADOW = "10.0.0.1", "10.1.0.1", "10.1.0.2"
 HOSTILE = [
-    *r"""alice Alice ALICE bob a ab abc 1 0:bridge_10.9.0.1_3000 a=b = ~abc ~*abc ~( default include hostnames volatile
-    \abc \\abc \t \" a\ a$b $host ${host} $1 $ a"b a'b " a;b a{b } #b é É 日本 *.example.com www.example.* ( ) [ | ? + ^a a,b %41""".split(),
+    *r"""alice Alice ALICE bob a ab abc 1 0:bridge_10.9.0.1_3000 a=b = ~abc ~*abc ~( default include hostnames
+    volatile \abc \\abc \t \" a\ a$b $host ${host} $1 $ a"b a'b " a;b a{b } #b é É 日本 *.example.com
+    www.example.* ( ) [ | ? + ^a a,b %41""".split(),
     *("a b", "; }", "x} server { listen 1; }"),
 ]
 REGEXES = {text: text for text in ("a", "^a", "[$]", "\\$", "a.b", "\\\\", "é", '"', "{", "A|B", "^[^a]", "#", "[$]1|x")}
@@ -51,10 +52,12 @@ def dispatch(*listeners: Listener) -> Dispatch:
 
 
 def header(text: str, name: str = "x-user", match: Match = "exact") -> Condition:
+    """A condition on a header."""
     return Condition("header", match, text, name)
 
 
 def path(text: str, match: Match = "prefix") -> Condition:
+    """A condition on the path."""
     return Condition("path", match, text)
 
 
@@ -78,6 +81,7 @@ def stubs(subject: Dispatch, **protocols: str) -> list[tuple[str, int, str]]:
 
 
 def send(subject: Dispatch, *requests: dict[str, Any], hostname: str = "web-0", **protocols: str) -> Outcome:
+    """What comes of the requests."""
     return run(render(subject), hostname, stubs(subject, **protocols), requests)
 
 
@@ -92,6 +96,7 @@ Request = tuple[str, bytes, dict[str, list[bytes]], bytes]  # method, raw target
 
 
 def field(condition: Condition, request: Request) -> bytes:
+    """What the request has where the condition looks."""
     method, target, headers, cookies = request
     raw, _, args = target.partition(b"?")
     if condition.kind in ("path", "method"):
@@ -104,6 +109,7 @@ def field(condition: Condition, request: Request) -> bytes:
 
 
 def holds(condition: Condition, request: Request) -> bool:
+    """Whether the request meets the condition."""
     got, wanted = field(condition, request), condition.value.encode()
     if condition.match == "exact":
         return got == wanted
@@ -113,6 +119,7 @@ def holds(condition: Condition, request: Request) -> bool:
 
 
 def expected(routes: tuple[Route, ...], request: Request) -> str:
+    """The address that answers: of the first route whose conditions all hold."""
     first = next((r.bridge for r in routes if all(holds(c, request) for c in r.conditions)), None)
     return f"10.9.0.{first[1:]}" if first else SHADOW
 
@@ -123,6 +130,7 @@ TEXTS = st.sampled_from(HOSTILE) | st.text(st.characters(min_codepoint=32, exclu
 
 
 def named(kind: Kind, *names: str) -> st.SearchStrategy[Condition]:
+    """A condition on a field that has a name."""
     match: st.SearchStrategy[Match] = st.sampled_from(["exact", "prefix"])
     found = st.builds(Condition, st.just(kind), st.just("regex"), st.sampled_from(sorted(REGEXES)), st.sampled_from(names))
     return st.builds(Condition, st.just(kind), match, TEXTS, st.sampled_from(names)) | found
@@ -178,6 +186,7 @@ def nearly(draw: st.DrawFn, routes: tuple[Route, ...]) -> Request:
 
 @st.composite
 def tried(draw: st.DrawFn) -> tuple[Dispatch, list[tuple[Listener, Request]]]:
+    """A Dispatch and requests to its ports."""
     subject = draw(dispatches())
     return subject, [(each, draw(nearly(each.routes))) for each in subject.listeners for _ in range(8)]
 
@@ -432,6 +441,15 @@ def test_what_could_not_be_sent_falls_back_as_the_bridge_says() -> None:
     assert [outcome.results[n]["json"]["sha256"] for n in (0, 2)] == [hashlib.sha256(b).hexdigest() for b in (body, b"hello")]
 
 
+def test_a_bridge_that_cannot_be_reached_falls_back_too() -> None:
+    """Nobody answers at the address: after the connect timeout the cluster does, gRPC and a POST body included."""
+    subject = dispatch(http(8080, Route("b1", (header("a"),)), to=FALLBACK))
+    assert who(send(subject, ask("/", "X-User: a", method="POST", body=b"x" * 100_000), ip_10_9_0_1="gone")) == [SERVICE]
+    grpc = h2(("x-user", "a"), ("content-type", "application/grpc"), body=b"\0" * 5, method="POST")
+    for state in ("down", "gone"):
+        assert who(send(subject, grpc, ip_10_9_0_1=state, ip_10_0_0_1="h2")) == [SERVICE]
+
+
 def test_what_was_sent_is_not_sent_again() -> None:
     """A process that dies over a POST has had it; the cluster must not get it too. Its own errors are its answer."""
     subject = dispatch(http(8080, Route("b1")))
@@ -453,6 +471,7 @@ def test_websockets_reach_the_bridge() -> None:
 
 
 def h2(*headers: tuple[str, str], body: bytes = b"", method: str = "GET") -> dict[str, Any]:
+    """A request over HTTP/2."""
     pseudo = [(":method", method), (":path", "/"), (":scheme", "http"), (":authority", "shop.example")]
     return {"port": 8080, "kind": "h2", "headers": [*pseudo, *headers], "send": body}
 

@@ -13,10 +13,12 @@ import pytest
 
 from carrier2.dispatch import Condition, Dispatch, Listener
 from carrier2.relocate import addresses
-from generator import routing, rules, text
-from generator.admission import Claim
-from generator.rules import Refused
+from generator.asked.admission import Claim
+from generator.desired import routing
+from generator.rules import precedence as rules
+from generator.rules.precedence import Refused
 from generator.simulate import Run, fold
+from generator.text import reading as text
 from tests.golden import cases
 from tests.nginx_lab import run as lab
 from tests.nginx_lab import syntaxes
@@ -69,7 +71,20 @@ ROUTED = [c for c in CARRIERS if any(listener.routes for listener in c.model.lis
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A certificate of our own for every TLS port of a golden case, where the applier would put it."""
     folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=web.example"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=web.example",
+    ]
     subprocess.run([*command, "-keyout", folder / "key", "-out", folder / "crt"], check=True, capture_output=True)
     ports = {listener.port for c in CARRIERS for listener in c.model.listeners if listener.tls}
     return {f"tls/{port}.{part}": (folder / part).read_text() for port in ports for part in ("key", "crt")}
@@ -79,7 +94,13 @@ def _fields(conditions: tuple[Condition, ...], spoil: int | None) -> tuple[str, 
     """Method, URL and headers of a request that meets all conditions, or all but one."""
     method, path, query, headers = "GET", "/elsewhere", "", {}
     for index, c in enumerate(conditions):
-        value = c.value if c.match == "exact" else WITNESSES[c.value] if c.match == "regex" else c.value + ("/x" if c.kind == "path" else "rest")
+        value = (
+            c.value
+            if c.match == "exact"
+            else WITNESSES[c.value]
+            if c.match == "regex"
+            else c.value + ("/x" if c.kind == "path" else "rest")
+        )
         value = value if index != spoil else ("PUT" if c.kind == "method" else f"{value[:-1]}~~")
         if c.kind == "method":
             method = value
@@ -131,7 +152,13 @@ def test_nginx_accepts_every_golden_configuration(certificate: dict[str, str]) -
 
 def _wire(request: tuple[str, str, dict[str, str]]) -> bytes:
     method, url, headers = request
-    lines = [f"{method} {url} HTTP/1.1", "host: web.example", "content-length: 0", "connection: close", *(f"{k}: {v}" for k, v in headers.items())]
+    lines = [
+        f"{method} {url} HTTP/1.1",
+        "host: web.example",
+        "content-length: 0",
+        "connection: close",
+        *(f"{k}: {v}" for k, v in headers.items()),
+    ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 

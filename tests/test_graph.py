@@ -10,10 +10,10 @@ from xml.etree import ElementTree as ET
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generator.generate import generate
+from generator.cluster.snapshot import Key, Snapshot
+from generator.desired.generate import generate
 from generator.graph import Bridge, Graph, Pod, mermaid, routes, svg
 from generator.simulate import fold, settle, world
-from generator.snapshot import Key, Snapshot
 from tests import kube
 
 TARGET = Key("Deployment", "shop", "web"), "app"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generator.language import MAX_DEPTH, Unsupported, check, compile_regex, parse, pcre
-from generator.regex_tree import Bytes, Either, End, Repeat, Sequence, Start
+from generator.rules.language import MAX_DEPTH, Unsupported, check, compile_regex, parse, pcre
+from generator.rules.regex_tree import Bytes, Either, End, Repeat, Sequence, Start
 
 ATOMS = ("a", "b", "-", "1", " ", "/", "é", ".", "^", "$", r"\d", r"\w", r"\s", r"\D", r"\W", r"\S", r"\.", r"\-", r"\t", "[ab]", "[^a]")
 CLASSES = ("[a-b1]", "[-a]", "[a-]", "[^-/]", r"[\d-]", r"[\w.]", r"[^\s]", r"[\]a]", "[+-/]")

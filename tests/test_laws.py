@@ -11,13 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from generator import names, selectors
-from generator.generate import generate
+from generator import names
+from generator.cluster import selectors
+from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
+from generator.cluster.times import after, seconds_between
+from generator.desired.generate import generate
+from generator.errors import InputError
 from generator.plan import plan
 from generator.simulate import World, apply, fold, settle, world
-from generator.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
-from generator.text import write_yaml
-from generator.times import after, seconds_between
+from generator.text.reading import write_yaml
+from tests import kube
 from tests.strategies import NOW, Cluster, clusters
 
 LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -180,7 +183,12 @@ def test_nobody_selects_what_they_should_not(cluster: Cluster) -> None:
             if obj["kind"] != "Pod" or not is_ours(obj):
                 continue
             role, target = labels_of(obj)[names.ROLE], labels_of(obj)[names.TARGET]
-            family = [o for o in originals if labels_of(o).get(names.CARRIER) == target or o["metadata"]["uid"] in {r["uid"] for r in obj["metadata"]["ownerReferences"]}]
+            family = [
+                o
+                for o in originals
+                if labels_of(o).get(names.CARRIER) == target
+                or o["metadata"]["uid"] in {r["uid"] for r in obj["metadata"]["ownerReferences"]}
+            ]
             allowed = {key_of(w) for w in watchers if w["kind"] == "Service" and any(_selected(w, o) for o in family)}
             hits = {key_of(w) for w in watchers if _selected(w, obj)}
             joined = bool({h for h in hits if h.kind == "Service"})
@@ -210,12 +218,13 @@ def test_plans_touch_only_targets_and_ours(cluster: Cluster) -> None:
         desired = generate(snapshot)
         for change in plan(snapshot, desired):
             if change.op == "create":
-                assert change.body is not None and is_ours(change.body)
+                assert change.body is not None
+                assert is_ours(change.body)
                 continue
             obj = live[change.key]
             if is_ours(obj) or change.key.kind in OUR_KINDS.values():
                 continue
-            assert change.op == "patch" and change.key.kind == "Pod"
+            assert (change.op, change.key.kind) == ("patch", "Pod")
             for op in change.patch:
                 assert op["path"].startswith(allowed)
                 if op["op"] != "test" and op["path"].startswith("/spec/containers/"):
@@ -269,15 +278,14 @@ def _stalled(state: World, slow: set[int]) -> World:
 
 
 def _ready_addresses(objects: Iterable[Obj], service: Obj) -> set[str]:
-    slices = [o for o in objects if o["kind"] == "EndpointSlice" and labels_of(o).get("kubernetes.io/service-name") == service["metadata"]["name"]]
+    slices = [
+        o for o in objects if o["kind"] == "EndpointSlice" and labels_of(o).get("kubernetes.io/service-name") == service["metadata"]["name"]
+    ]
     return {a for s in slices for e in s["endpoints"] if e["conditions"]["ready"] for a in e["addresses"]}
 
 
 def test_duplicate_object_is_refused() -> None:
     """One name with two contents is an error that names it."""
-    from generator.errors import InputError
-    from tests import kube
-
     pod = kube.pod("a", {"app": "a"}, [kube.container()], "10.0.0.1")
     with pytest.raises(InputError, match="DuplicateObject: Pod shop/a"):
         Snapshot.of([pod, {**pod, "spec": {"containers": []}}], NOW)

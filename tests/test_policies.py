@@ -1,4 +1,4 @@
-"""generator/policies.py, judged by evaluating NetworkPolicies over every pair of Pods."""
+"""generator/desired/policies.py, judged by evaluating NetworkPolicies over every pair of Pods."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from generator import names
-from generator.policies import directions, policies
-from generator.selectors import matches
+from generator.cluster.selectors import matches
+from generator.desired.policies import directions, policies
 
 NS, TARGET = "shop", "deployment-web"
 ORIGINAL = {"app": "web", "tier": "front", "hash": "1"}

@@ -1,4 +1,4 @@
-"""generator/quantity.py: Kubernetes quantities as exact numbers."""
+"""generator/cluster/quantity.py: Kubernetes quantities as exact numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generator import quantity
+from generator.cluster import quantity
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carrier2.dispatch import Condition
-from generator.rules import Candidate, Refused, Request, decide, holds, identical, ordered, precedence, request, routed
+from generator.rules.precedence import Candidate, Refused, Request, decide, holds, identical, ordered, precedence, request, routed
 
 OLD, NEW = "2026-11-24T22:00:00Z", "2026-11-24T22:00:00.5Z"
 

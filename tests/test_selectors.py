@@ -1,4 +1,4 @@
-"""generator/selectors.py and tracking.py: what picks labels, and how a shadow escapes it."""
+"""generator/cluster/selectors.py and tracking.py: what picks labels, and how a shadow escapes it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generator.selectors import Index, joined_labels, matches, quiet_labels, service_matches, service_selector
-from generator.tracking import strip_annotations, strip_labels
+from generator.cluster.selectors import Index, joined_labels, matches, quiet_labels, service_matches, service_selector
+from generator.cluster.tracking import strip_annotations, strip_labels
 
 KEYS, VALUES = st.sampled_from("abcde"), st.sampled_from("xyz")
 LABELS = st.dictionaries(KEYS, VALUES, max_size=5)

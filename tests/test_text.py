@@ -1,4 +1,4 @@
-"""generator/text.py and the modules under it: YAML and JSON in and out."""
+"""generator/text/reading.py and the modules under it: YAML and JSON in and out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from generator import text, yamlreader
 from generator.errors import Problem
-from generator.scalars import Ambiguous, meaning, quoted
+from generator.text import reading as text
+from generator.text import yamlreader
+from generator.text.scalars import Ambiguous, meaning, quoted
 
 NASTY = [
     *(

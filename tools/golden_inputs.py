@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from generator.simulate import STEP_SECONDS, apply, settle, world
-from generator.snapshot import OUR_KINDS, Obj, Snapshot, key_of
-from generator.generate import generate
+from generator.cluster.snapshot import OUR_KINDS, Obj, Snapshot, key_of
+from generator.cluster.times import after
+from generator.desired.generate import generate
 from generator.plan import plan
-from generator.text import write_yaml
-from generator.times import after
+from generator.simulate import STEP_SECONDS, apply, settle, world
+from generator.text.reading import write_yaml
 from tests import kube
 from tests.kube import NOW, bridge, container, deployment, header, mount, path, pod, rule, service, workload
 
@@ -103,7 +103,9 @@ def _phase_in(number: int) -> Callable[[], Case]:
 
 
 CASES["rfc-01-create"] = lambda: Case(
-    "Install, round 1: create", "The RFC's example: workload Y with three Pods, two users; the shadows, Service Y' and the rehearsal are made.", settled(rfc())
+    "Install, round 1: create",
+    "The RFC's example: workload Y with three Pods, two users; the shadows, Service Y' and the rehearsal are made.",
+    settled(rfc()),
 )
 for _number, _name in enumerate(ROUNDS_IN):
     CASES[f"rfc-{_number + 2:02d}-{_name}"] = _phase_in(_number)
@@ -118,8 +120,18 @@ def active() -> tuple[list[Obj], str]:
 def _deliver() -> Case:
     objects, now = rounds(rfc(), 5)
     held = [o for o in objects if o["kind"] == "Pod" and o["metadata"].get("labels", {}).get("bascule.dev/held")]
-    waiting = [{**o, "status": {**o["status"], "containerStatuses": [{**c, "ready": False} for c in o["status"]["containerStatuses"]]}} if o in held else o for o in objects]
-    return Case("Install, between swap and release: deliver", "The carriers run but their probes fail until they have a configuration: it is delivered while they are held.", waiting, now)
+    waiting = [
+        {**o, "status": {**o["status"], "containerStatuses": [{**c, "ready": False} for c in o["status"]["containerStatuses"]]}}
+        if o in held
+        else o
+        for o in objects
+    ]
+    return Case(
+        "Install, between swap and release: deliver",
+        "The carriers run but their probes fail until they have a configuration: it is delivered while they are held.",
+        waiting,
+        now,
+    )
 
 
 @case("rfc-10-active")
@@ -131,7 +143,10 @@ def _active() -> Case:
 def _rule_change() -> Case:
     objects, now = active()
     changed = [
-        {**o, "providerParameter": {"rules": [rule(path("/api/objects"), header("owner", "john"))]}} if o["metadata"]["name"] == "john" else o for o in objects
+        {**o, "providerParameter": {"rules": [rule(path("/api/objects"), header("owner", "john"))]}}
+        if o["metadata"]["name"] == "john"
+        else o
+        for o in objects
     ]
     return Case("Rule change", "John widens his path: one ConfigMap changes, three carriers are told, nothing restarts.", changed, now)
 
@@ -186,7 +201,10 @@ def _rollout() -> Case:
         for o in objects
         if o["kind"] != "Deployment"
     ]
-    moved = [{**o, "status": {**o["status"], "podIP": f"10.244.9.{n}", "podIPs": [{"ip": f"10.244.9.{n}"}]}} if o["kind"] == "Pod" else o for n, o in enumerate(new)]
+    moved = [
+        {**o, "status": {**o["status"], "podIP": f"10.244.9.{n}", "podIPs": [{"ip": f"10.244.9.{n}"}]}} if o["kind"] == "Pod" else o
+        for n, o in enumerate(new)
+    ]
     return Case(
         "Rollout during a bridge",
         "The owner rolls out a new image: new Pods get new shadows and carriers, the old shadows stay until the old Pods are gone.",
@@ -241,7 +259,13 @@ def _kind(kind: str, name: str) -> Callable[[], Case]:
 
 
 def _direct(target: str, *rules: Obj, name: str = "alice", **more: Any) -> Obj:
-    return bridge(name, target, list(rules) or [rule(header("x-user", "alice"))], client=name, **{"targetNamespace": "shop", "targetContainer": "app", **more})
+    return bridge(
+        name,
+        target,
+        list(rules) or [rule(header("x-user", "alice"))],
+        client=name,
+        **{"targetNamespace": "shop", "targetContainer": "app", **more},
+    )
 
 
 for _kind_name in ("StatefulSet", "DaemonSet", "ReplicaSet"):
@@ -259,7 +283,13 @@ def _bare() -> Case:
 
 def web(*controls: Obj, containers: list[Obj] | None = None, replicas: int = 1, extra: Iterable[Obj] = ()) -> list[Obj]:
     """Deployment and Service `web` of namespace shop, with bridges and mounts."""
-    return [NODE, *deployment("web", {"app": "web"}, containers or [container()], replicas, 1), service("web", {"app": "web"}), *extra, *controls]
+    return [
+        NODE,
+        *deployment("web", {"app": "web"}, containers or [container()], replicas, 1),
+        service("web", {"app": "web"}),
+        *extra,
+        *controls,
+    ]
 
 
 def _installed(title: str, intent: str, objects: list[Obj]) -> Case:
@@ -269,7 +299,9 @@ def _installed(title: str, intent: str, objects: list[Obj]) -> Case:
 def by(name: str, *conditions: Obj, port: str = "3000:8080", number: int = 1, **more: Any) -> Obj:
     """A bridge on deployment/web with one rule."""
     rules = [rule(*conditions)] if conditions else []
-    return bridge(name, "deployment/web", rules, (port,), name, f"10.200.0.{number}:10000", targetNamespace="shop", targetContainer="app", **more)
+    return bridge(
+        name, "deployment/web", rules, (port,), name, f"10.200.0.{number}:10000", targetNamespace="shop", targetContainer="app", **more
+    )
 
 
 @case("rules-kinds")
@@ -287,7 +319,11 @@ def _rules() -> Case:
 
 @case("rules-global-bridge")
 def _global() -> Case:
-    return _installed("Global bridge", "A bridge without rules gets what nobody else claims.", web(by("alice"), by("bob", header("x-user", "bob"), number=2)))
+    return _installed(
+        "Global bridge",
+        "A bridge without rules gets what nobody else claims.",
+        web(by("alice"), by("bob", header("x-user", "bob"), number=2)),
+    )
 
 
 @case("rules-or-and")
@@ -307,7 +343,9 @@ def _or() -> Case:
 def _hostile() -> Case:
     values = ("Alice", "alice", 'a"b', "$host", "~.*", "default", "include", "a\\b", "#x; }")
     return _installed(
-        "Values that look like nginx", "Quotes, variables, keywords and regex marks in a value are just text.", web(*(by(f"u{n}", header("x-user", v), number=n + 1) for n, v in enumerate(values)))
+        "Values that look like nginx",
+        "Quotes, variables, keywords and regex marks in a value are just text.",
+        web(*(by(f"u{n}", header("x-user", v), number=n + 1) for n, v in enumerate(values))),
     )
 
 
@@ -329,23 +367,47 @@ def _mirror() -> Case:
 def _streams() -> Case:
     app = container("app", ports=(8080, 5432))
     app["ports"].append({"containerPort": 5353, "protocol": "UDP"})
-    return _installed("TCP and UDP ports", "Ports without rules are passed through untouched.", web(by("alice", header("x-user", "alice")), containers=[app]))
+    return _installed(
+        "TCP and UDP ports",
+        "Ports without rules are passed through untouched.",
+        web(by("alice", header("x-user", "alice")), containers=[app]),
+    )
 
 
 @case("carrier-two-containers")
 def _two() -> Case:
     containers = [container("app"), container("admin", ports=(9000,)), container("log", ports=())]
-    other = bridge("bob", "deployment/web", [rule(path("/admin"))], ("4000:9000",), "bob", "10.200.0.2:10000", targetNamespace="shop", targetContainer="admin")
-    return _installed("Two containers", "Two containers of a Pod are bridged; they share the shadows, each has its carrier.", web(by("alice", header("x-user", "alice")), other, containers=containers))
+    other = bridge(
+        "bob",
+        "deployment/web",
+        [rule(path("/admin"))],
+        ("4000:9000",),
+        "bob",
+        "10.200.0.2:10000",
+        targetNamespace="shop",
+        targetContainer="admin",
+    )
+    return _installed(
+        "Two containers",
+        "Two containers of a Pod are bridged; they share the shadows, each has its carrier.",
+        web(by("alice", header("x-user", "alice")), other, containers=containers),
+    )
 
 
 @case("carrier-tls")
 def _tls() -> Case:
     app = {**container("app", ports=()), "ports": [{"containerPort": 8443, "name": "https", "protocol": "TCP"}]}
-    secret = {"certificate": {"secret": {"namespace": "shop", "name": "web-tls", "key": "tls.crt"}}, "key": {"secret": {"namespace": "shop", "name": "web-tls", "key": "tls.key"}}}
+    secret = {
+        "certificate": {"secret": {"namespace": "shop", "name": "web-tls", "key": "tls.crt"}},
+        "key": {"secret": {"namespace": "shop", "name": "web-tls", "key": "tls.key"}},
+    }
     mounted = mount("web", "deployment/web", providerParameter={"tls": {**secret, "sni": "web.shop.example"}})
     alice = bridge("alice", "web", [rule(header("x-user", "alice"))], ("3000:8443",), endpoint="10.200.0.1:10000")
-    return _installed("TLS port", "The mount names a certificate: the port speaks TLS on both sides and routes. No key is in any object.", web(mounted, alice, containers=[app]))
+    return _installed(
+        "TLS port",
+        "The mount names a certificate: the port speaks TLS on both sides and routes. No key is in any object.",
+        web(mounted, alice, containers=[app]),
+    )
 
 
 @case("carrier-connection-service")
@@ -353,7 +415,11 @@ def _connection() -> Case:
     relay = service("gefyra-stowaway-proxy-10000", {"gefyra.dev/role": "connection"}, 10000, 10000, "gefyra")
     alice = by("alice", header("x-user", "alice"))
     alice["clusterEndpoint"] = {"8080": "gefyra-stowaway-proxy-10000.gefyra.svc.cluster.local:10000"}
-    return _installed("Connection by Service name", "Gefyra's provider reports a DNS name; the configuration holds the Service's address.", web(relay, alice))
+    return _installed(
+        "Connection by Service name",
+        "Gefyra's provider reports a DNS name; the configuration holds the Service's address.",
+        web(relay, alice),
+    )
 
 
 @case("network-policies")
@@ -362,18 +428,39 @@ def _policies() -> Case:
     kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
     deny = {**kind, "metadata": kube.meta("default-deny"), "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}}
     let_in = [{"from": [{"podSelector": {"matchLabels": {"role": "gateway"}}}], "ports": [{"port": 8080, "protocol": "TCP"}]}]
-    allow = {**kind, "metadata": kube.meta("web"), "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"], "ingress": let_in}}
+    allow = {
+        **kind,
+        "metadata": kube.meta("web"),
+        "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"], "ingress": let_in},
+    }
     from_web = [{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}], "ports": [{"port": 5432, "protocol": "TCP"}]}]
-    database = {**kind, "metadata": kube.meta("db"), "spec": {"podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"], "ingress": from_web}}
-    return _installed("NetworkPolicies", "What let the original in and out lets its shadow in and out, and carriers reach both ends.", web(by("alice", header("x-user", "alice")), extra=[namespace, deny, allow, database]))
+    database = {
+        **kind,
+        "metadata": kube.meta("db"),
+        "spec": {"podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"], "ingress": from_web},
+    }
+    return _installed(
+        "NetworkPolicies",
+        "What let the original in and out lets its shadow in and out, and carriers reach both ends.",
+        web(by("alice", header("x-user", "alice")), extra=[namespace, deny, allow, database]),
+    )
 
 
 @case("spare-shadows")
 def _spare() -> Case:
     objects, now = rounds(web(by("alice", header("x-user", "alice")), replicas=3), 10)
-    pods = [o for o in objects if o["kind"] == "Pod" and o["metadata"]["labels"].get("app") == "web" and "bascule.dev/carrier" in o["metadata"]["labels"]]
+    pods = [
+        o
+        for o in objects
+        if o["kind"] == "Pod" and o["metadata"]["labels"].get("app") == "web" and "bascule.dev/carrier" in o["metadata"]["labels"]
+    ]
     kept = [o for o in objects if o not in pods[1:]]
-    return Case("Scaled down while bridged", "An autoscaler saw idle carriers: one original is left, its unmatched traffic is spread over three shadows.", settled(kept, now), now)
+    return Case(
+        "Scaled down while bridged",
+        "An autoscaler saw idle carriers: one original is left, its unmatched traffic is spread over three shadows.",
+        settled(kept, now),
+        now,
+    )
 
 
 # --- one case for each problem
@@ -400,14 +487,23 @@ def spec(**more: Any) -> list[Obj]:
 
 def claim(mode: str) -> Obj:
     """A PersistentVolumeClaim."""
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": kube.meta("data"), "spec": {"accessModes": [mode]}, "status": {"phase": "Bound"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": kube.meta("data"),
+        "spec": {"accessModes": [mode]},
+        "status": {"phase": "Bound"},
+    }
 
 
 def with_claim(mode: str) -> list[Obj]:
     """Deployment web with a volume."""
     mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
-    return [{**o, "spec": {**o["spec"], "volumes": volumes}} if o["kind"] == "Pod" else o for o in web(ALICE, containers=app(**mounts), extra=[claim(mode)])]
+    return [
+        {**o, "spec": {**o["spec"], "volumes": volumes}} if o["kind"] == "Pod" else o
+        for o in web(ALICE, containers=app(**mounts), extra=[claim(mode)])
+    ]
 
 
 def text(*controls: Obj, more: str = "") -> str:
@@ -435,67 +531,159 @@ problem("WrongType", "portMappings is a string.", text(more=BRIDGE.replace('["30
 problem("UnknownField", "A field is misspelt.", text(more=BRIDGE + "targetContaner: app\n"))
 problem("BadTime", "sunset is not RFC 3339.", text(more=BRIDGE + "sunset: tomorrow\n"))
 problem("TargetUnknown", "The workload's name is misspelt.", web({**ALICE, "target": "deployment/wbe"}))
-problem("SnapshotIncomplete", "The ReplicaSet between Deployment and Pods was not recorded.", [o for o in web(ALICE) if o["kind"] != "ReplicaSet"])
+problem(
+    "SnapshotIncomplete",
+    "The ReplicaSet between Deployment and Pods was not recorded.",
+    [o for o in web(ALICE) if o["kind"] != "ReplicaSet"],
+)
 problem("RuleInvalid", "A path without its leading slash.", web(by("alice", path("api"))))
 problem("RegexUnsupported", "A regex with a look-ahead.", web(by("alice", header("x-user", "^(?=a)b", "regex"))))
 problem("RuleNeverFires", "One header cannot have two values.", web(by("alice", header("x-user", "a"), header("x-user", "b"))))
-problem("RuleIdentical", "Bob asks for what Alice has.", web(ALICE, {**by("bob", header("x-user", "alice"), number=2), "metadata": kube.meta("bob", "gefyra", creationTimestamp="2026-11-24T21:00:00Z")}))
+problem(
+    "RuleIdentical",
+    "Bob asks for what Alice has.",
+    web(
+        ALICE,
+        {
+            **by("bob", header("x-user", "alice"), number=2),
+            "metadata": kube.meta("bob", "gefyra", creationTimestamp="2026-11-24T21:00:00Z"),
+        },
+    ),
+)
 problem("PortMappingInvalid", "The ports are the wrong way round for a reader: no colon.", web({**ALICE, "portMappings": ["8080"]}))
 problem("PortUnknown", "The container has no such port.", web(by("alice", header("x-user", "alice"), port="3000:9999")))
-problem("PortNotHttp", "Rules on a UDP port.", web(by("alice", header("x-user", "alice"), port="3000:5353"), containers=app(ports=[{"containerPort": 8080, "protocol": "TCP"}, {"containerPort": 5353, "protocol": "UDP"}])))
-problem("TlsPortNoCertificate", "The port speaks TLS and nobody brings a certificate.", web(by("alice", header("x-user", "alice"), port="3000:8443"), containers=app(ports=[{"containerPort": 8443, "name": "https", "protocol": "TCP"}])))
+problem(
+    "PortNotHttp",
+    "Rules on a UDP port.",
+    web(
+        by("alice", header("x-user", "alice"), port="3000:5353"),
+        containers=app(ports=[{"containerPort": 8080, "protocol": "TCP"}, {"containerPort": 5353, "protocol": "UDP"}]),
+    ),
+)
+problem(
+    "TlsPortNoCertificate",
+    "The port speaks TLS and nobody brings a certificate.",
+    web(
+        by("alice", header("x-user", "alice"), port="3000:8443"),
+        containers=app(ports=[{"containerPort": 8443, "name": "https", "protocol": "TCP"}]),
+    ),
+)
 problem("EndpointUnresolved", "The connection has not reported where the requests go.", web({**ALICE, "clusterEndpoint": {}}))
 problem("BridgeExpired", "The bridge's sunset has passed: it is removed.", web({**ALICE, "sunset": "2026-11-24T22:00:00Z"}))
 problem("MountExpired", "The mount's sunset has passed: it is removed.", web(mount("web", "deployment/web", sunset="2026-11-24T22:00:00Z")))
 problem("MountDuplicate", "Two mounts of one target, spelt differently.", web(mount("one", "deployment/web"), mount("two", "deploy/web")))
 problem("WorkloadKindUnsupported", "A CronJob has no Pods that wait for requests.", web({**ALICE, "target": "cronjob/web"}))
-problem("ContainerAmbiguous", "The Pod has two containers and none is named.", web({**ALICE, "targetContainer": ""}, containers=[container("app"), container("side", ports=(9000,))]))
+problem(
+    "ContainerAmbiguous",
+    "The Pod has two containers and none is named.",
+    web({**ALICE, "targetContainer": ""}, containers=[container("app"), container("side", ports=(9000,))]),
+)
 problem("HostNetwork", "The Pods use the node's network.", spec(hostNetwork=True))
 problem("HostIPC", "The Pods share the node's memory.", spec(hostIPC=True))
-problem("HostPort", "A node's port leads to the container.", web(ALICE, containers=app(ports=[{"containerPort": 8080, "hostPort": 80, "protocol": "TCP"}])))
+problem(
+    "HostPort",
+    "A node's port leads to the container.",
+    web(ALICE, containers=app(ports=[{"containerPort": 8080, "hostPort": 80, "protocol": "TCP"}])),
+)
 problem("ReadWriteOncePod", "The volume allows one Pod.", with_claim("ReadWriteOncePod"))
 problem("SharedVolume", "A shadow would be a second writer.", with_claim("ReadWriteOnce"))
 problem("CommandUnknown", "The carrier has no link of the command's name.", web(ALICE, containers=app(command=["/opt/shop/web"])))
-problem("ExecProbe", "A probe runs a command in the container.", web(ALICE, containers=app(readinessProbe={"exec": {"command": ["cat", "/tmp/ready"]}})))
+problem(
+    "ExecProbe",
+    "A probe runs a command in the container.",
+    web(ALICE, containers=app(readinessProbe={"exec": {"command": ["cat", "/tmp/ready"]}})),
+)
 problem("WindowsPod", "The Pods run on Windows.", spec(os={"name": "windows"}))
 problem("MeshSidecar", "The Pods carry a mesh's proxy.", web(ALICE, containers=[container(), container("istio-proxy", ports=())]))
 problem("ImagePolicy", "The carrier image may not be pulled.", web(ALICE, containers=app(imagePullPolicy="Never")))
-problem("ServicePublishesNotReady", "A Service publishes Pods that are not ready.", web(ALICE, extra=[service("peers", {"app": "web"}, publishNotReadyAddresses=True)]))
-problem("PortUndeclared", "A Service sends to a port that no container declares.", web(ALICE, containers=[container(), container("side", ports=())], extra=[service("odd", {"app": "web"}, 90, 9090)]))
-problem("PortUnsupported", "A container listens on SCTP.", web(ALICE, containers=app(ports=[{"containerPort": 8080, "protocol": "TCP"}, {"containerPort": 9, "protocol": "SCTP"}])))
-problem("NameClash", "Something of somebody else has the name of Service Y'.", web(ALICE, extra=[service("deployment-web-shadow", {"app": "other"})]))
+problem(
+    "ServicePublishesNotReady",
+    "A Service publishes Pods that are not ready.",
+    web(ALICE, extra=[service("peers", {"app": "web"}, publishNotReadyAddresses=True)]),
+)
+problem(
+    "PortUndeclared",
+    "A Service sends to a port that no container declares.",
+    web(ALICE, containers=[container(), container("side", ports=())], extra=[service("odd", {"app": "web"}, 90, 9090)]),
+)
+problem(
+    "PortUnsupported",
+    "A container listens on SCTP.",
+    web(ALICE, containers=app(ports=[{"containerPort": 8080, "protocol": "TCP"}, {"containerPort": 9, "protocol": "SCTP"}])),
+)
+problem(
+    "NameClash",
+    "Something of somebody else has the name of Service Y'.",
+    web(ALICE, extra=[service("deployment-web-shadow", {"app": "other"})]),
+)
 
 
 @case("problem-quota-exceeded")
 def _quota() -> Case:
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": kube.meta("pods"), "spec": {"hard": {"pods": "2"}}, "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}}}
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": kube.meta("pods"),
+        "spec": {"hard": {"pods": "2"}},
+        "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}},
+    }
     return Case("QuotaExceeded", "The namespace has no room for the shadows.", settled(web(ALICE, extra=[quota])))
 
 
 @case("problem-disruption-budget-selects-all")
 def _selects_all() -> Case:
-    pdb = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": kube.meta("all"), "spec": {"minAvailable": 1, "selector": {}}}
-    return Case("DisruptionBudgetSelectsAll", "A budget counts every Pod of the namespace, so it would count shadows.", settled(web(ALICE, extra=[pdb])))
+    pdb = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": kube.meta("all"),
+        "spec": {"minAvailable": 1, "selector": {}},
+    }
+    return Case(
+        "DisruptionBudgetSelectsAll",
+        "A budget counts every Pod of the namespace, so it would count shadows.",
+        settled(web(ALICE, extra=[pdb])),
+    )
 
 
 @case("problem-autoscaler")
 def _autoscaler() -> Case:
-    hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": kube.meta("web"), "spec": {"minReplicas": 1, "maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}}
+    hpa = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": kube.meta("web"),
+        "spec": {"minReplicas": 1, "maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}},
+    }
     return Case("Autoscaler", "A HorizontalPodAutoscaler will see idle carriers.", settled(web(ALICE, extra=[hpa])))
 
 
 @case("problem-disruption-budget")
 def _budget() -> Case:
-    pdb = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": kube.meta("web"), "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}}
-    return Case("DisruptionBudget", "A budget counts held originals as unhealthy for the seconds of the swap.", settled(web(ALICE, extra=[pdb])))
+    pdb = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": kube.meta("web"),
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+    }
+    return Case(
+        "DisruptionBudget", "A budget counts held originals as unhealthy for the seconds of the swap.", settled(web(ALICE, extra=[pdb]))
+    )
 
 
 @case("problem-network-policy-elsewhere")
 def _elsewhere() -> Case:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "shop"}}}
     peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}, "podSelector": {"matchLabels": {"app": "web"}}}
-    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": kube.meta("db", "data"), "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [peer]}]}}
-    return Case("NetworkPolicyElsewhere", "A policy of another namespace lets the original in by its labels.", settled(web(ALICE, extra=[namespace, policy])))
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": kube.meta("db", "data"),
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [peer]}]},
+    }
+    return Case(
+        "NetworkPolicyElsewhere",
+        "A policy of another namespace lets the original in by its labels.",
+        settled(web(ALICE, extra=[namespace, policy])),
+    )
 
 
 def _pods(change: Callable[[Obj], Obj], only: int | None = None) -> list[Obj]:
@@ -513,13 +701,29 @@ def _metadata(**more: Any) -> Callable[[Obj], Obj]:
     return lambda o: {**o, "metadata": {**o["metadata"], **more}}
 
 
-problem("StaticPod", "A Pod is the mirror of a file on its node.", [NODE, _metadata(annotations={"kubernetes.io/config.mirror": "1"})(pod("solo", {"app": "solo"}, [container()], "10.244.1.1")), _direct("pod/solo")])
+problem(
+    "StaticPod",
+    "A Pod is the mirror of a file on its node.",
+    [
+        NODE,
+        _metadata(annotations={"kubernetes.io/config.mirror": "1"})(pod("solo", {"app": "solo"}, [container()], "10.244.1.1")),
+        _direct("pod/solo"),
+    ],
+)
 problem("RolloutStuck", "A new Pod never became ready.", _pods(lambda o: kube.running(o, "10.244.1.9", ready=False), 1))
 problem("NoReadyPods", "No Pod is ready.", _pods(lambda o: kube.running(o, "10.244.1.9", ready=False)))
 problem("PodTerminating", "One Pod is being deleted.", _pods(_metadata(deletionTimestamp=NOW), 1))
 problem("PodFailed", "One Pod was evicted.", _pods(lambda o: {**o, "status": {"phase": "Failed", "reason": "Evicted"}}, 1))
-problem("WorkloadPaused", "The rollout is paused.", [{**o, "spec": {**o["spec"], "paused": True}} if o["kind"] == "Deployment" else o for o in web(ALICE)])
-problem("WorkloadDeleting", "The target is being deleted.", [_metadata(deletionTimestamp=NOW)(o) if o["kind"] == "Deployment" else o for o in web(ALICE)])
+problem(
+    "WorkloadPaused",
+    "The rollout is paused.",
+    [{**o, "spec": {**o["spec"], "paused": True}} if o["kind"] == "Deployment" else o for o in web(ALICE)],
+)
+problem(
+    "WorkloadDeleting",
+    "The target is being deleted.",
+    [_metadata(deletionTimestamp=NOW)(o) if o["kind"] == "Deployment" else o for o in web(ALICE)],
+)
 
 
 @case("problem-shared-identity")
@@ -529,12 +733,20 @@ def _identity() -> Case:
     made[0]["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]
     made[1]["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}]
     pvc = {**claim("ReadWriteOnce"), "metadata": kube.meta("data-db-0")}
-    return Case("SharedIdentity", "A shadow would be a second db-0 on the same data.", settled([NODE, *made, service("db", {"app": "db"}, 5432), pvc, _direct("statefulset/db")]))
+    return Case(
+        "SharedIdentity",
+        "A shadow would be a second db-0 on the same data.",
+        settled([NODE, *made, service("db", {"app": "db"}, 5432), pvc, _direct("statefulset/db")]),
+    )
 
 
 @case("problem-target-missing")
 def _missing() -> Case:
-    return Case("TargetMissing", "The target of a mount that was active is gone.", settled([NODE, service("web", {"app": "web"}), mount("web", "deployment/web", state="ACTIVE")]))
+    return Case(
+        "TargetMissing",
+        "The target of a mount that was active is gone.",
+        settled([NODE, service("web", {"app": "web"}), mount("web", "deployment/web", state="ACTIVE")]),
+    )
 
 
 @case("problem-rehearsal-failed")
@@ -542,7 +754,10 @@ def _rehearsal() -> Case:
     objects, now = rounds(web(ALICE), 1)
     waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
     failed = [
-        {**o, "status": {"phase": "Pending", "containerStatuses": [{"name": "app", "ready": False, "state": waiting}]}} if "rehearsal" in o["metadata"]["name"] else o for o in objects
+        {**o, "status": {"phase": "Pending", "containerStatuses": [{"name": "app", "ready": False, "state": waiting}]}}
+        if "rehearsal" in o["metadata"]["name"]
+        else o
+        for o in objects
     ]
     return Case("RehearsalFailed", "The carrier image cannot be pulled: no live container is touched.", failed, now)
 
@@ -559,7 +774,12 @@ def _not_ready() -> Case:
 @case("problem-immutable-field")
 def _immutable() -> Case:
     objects, now = active()
-    edited = [_metadata(annotations={**o["metadata"]["annotations"], "bascule.dev/spec-hash": "00000000"})(o) if o["metadata"]["name"].startswith("y-shadow-") else o for o in objects]
+    edited = [
+        _metadata(annotations={**o["metadata"]["annotations"], "bascule.dev/spec-hash": "00000000"})(o)
+        if o["metadata"]["name"].startswith("y-shadow-")
+        else o
+        for o in objects
+    ]
     return Case("ImmutableField", "Somebody put Pods of his own in the shadows' place: they are deleted and made again.", edited, now)
 
 
@@ -569,7 +789,11 @@ def main() -> None:
         folder = GOLDEN / name
         folder.mkdir(parents=True, exist_ok=True)
         made = make()
-        body = made.objects if isinstance(made.objects, str) else write_yaml(sorted(made.objects, key=lambda o: (o["kind"].startswith("gefyra"), *key_of(o))))
+        if isinstance(made.objects, str):
+            body = made.objects
+        else:
+            made.objects.sort(key=lambda o: (o["kind"].startswith("gefyra"), *key_of(o)))
+            body = write_yaml(made.objects)
         (folder / "README.md").write_text(f"# {made.title}\n\n{made.intent}\n")
         (folder / "input.yaml").write_text(f"# now: {made.now}\n{body}")
 

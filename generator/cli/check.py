@@ -9,8 +9,8 @@ import click
 
 from generator.cli import data, view
 from generator.cli.stream import Stream, input_options
+from generator.desired.generate import Desired
 from generator.errors import InputError, Problem
-from generator.generate import Desired
 
 _PAINT: Final[view.Paint] = {**view.PROBLEMS, r"(nothing .*)": {"fg": "green"}}
 

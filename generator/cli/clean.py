@@ -11,10 +11,10 @@ from generator import names
 from generator.cli import data, view
 from generator.cli.plan import write
 from generator.cli.stream import Stream, input_options
+from generator.cluster.snapshot import OUR_KINDS, Key, Obj, is_ours, key_of
+from generator.cluster.workload import original
 from generator.plan import Change
 from generator.simulate import Run, Step, fold
-from generator.snapshot import OUR_KINDS, Key, Obj, is_ours, key_of
-from generator.workload import original
 
 _PAINT: Final[view.Paint] = {r"nothing of bascule is left": {"fg": "green"}}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from generator import text
+from generator.cluster.snapshot import Key, Obj
 from generator.errors import Problem
 from generator.plan import Change, change_json
-from generator.snapshot import Key, Obj
+from generator.text import reading as text
 
 API_VERSION: Final = "cli.bascule.dev/v1"
 MASK: Final = "***"

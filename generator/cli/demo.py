@@ -20,16 +20,18 @@ import click
 import carrier2
 from carrier2.dispatch import Address, Dispatch
 from carrier2.relocate import Place, addresses
-from generator import routing, rules, text
 from generator.cli import color_option, view
 from generator.cli.nginx import find_nginx, running
 from generator.cli.plan import PAINT, as_text
 from generator.cli.render import as_table
-from generator.generate import generate
-from generator.rules import Refused
+from generator.cluster.snapshot import Key, Snapshot
+from generator.cluster.workload import ips_of
+from generator.desired import routing
+from generator.desired.generate import generate
+from generator.rules import precedence as rules
+from generator.rules.precedence import Refused
 from generator.simulate import Run, fold
-from generator.snapshot import Key, Snapshot
-from generator.workload import ips_of
+from generator.text import reading as text
 
 NOW = "2026-11-24T22:30:00Z"
 TARGET, CONTAINER, PORT = Key("Deployment", "default", "y"), "app", 8080
@@ -71,7 +73,7 @@ def _process(who: str) -> Iterator[tuple[Address, ThreadingHTTPServer]]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = _answer
+        do_GET = do_POST = _answer  # noqa: N815  # http.server names them so
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -150,7 +152,9 @@ def _ask(run: Run, port: int, method: str, url: str, headers: Mapping[str, str])
 
 def _right(answer: Answer) -> bool:
     """Whether the one who should have answered did."""
-    return answer.answered == answer.expected or (answer.expected == "the cluster" and ("shadow" in answer.answered or answer.answered == "Service Y'"))
+    return answer.answered == answer.expected or (
+        answer.expected == "the cluster" and ("shadow" in answer.answered or answer.answered == "Service Y'")
+    )
 
 
 def _heading(number: int, words: str) -> None:
@@ -180,7 +184,10 @@ def demo() -> None:
     for answer in talk(run, number):
         good = _right(answer)
         wrong += not good
-        view.show(f"{answer.request}\n  -> {answer.answered:32} {'as explain says' if good else 'WRONG: explain says ' + answer.expected}\n", {r"  -> .* (WRONG.*)": {"fg": "red"}, r"  -> .*": {"fg": "green"}})
+        view.show(
+            f"{answer.request}\n  -> {answer.answered:32} {'as explain says' if good else 'WRONG: explain says ' + answer.expected}\n",
+            {r"  -> .* (WRONG.*)": {"fg": "red"}, r"  -> .*": {"fg": "green"}},
+        )
     asked = len(REQUESTS) + 1
     view.show(f"\n{asked - wrong} of {asked} requests went where `bascule explain` says ({binary.name} {number}).\n")
     raise SystemExit(1 if wrong else 0)

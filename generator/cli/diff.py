@@ -9,12 +9,12 @@ from typing import Final
 
 import click
 
-from generator import text
 from generator.cli import data, view
 from generator.cli.stream import Stream, input_options
-from generator.generate import Desired
+from generator.cluster.snapshot import OUR_KINDS, Obj, Snapshot, key_of
+from generator.desired.generate import Desired
 from generator.plan import Change, plan, summary, summary_line
-from generator.snapshot import OUR_KINDS, Obj, Snapshot, key_of
+from generator.text import reading as text
 
 SIGNS: Final = {"create": "+", "patch": "~", "delete": "-"}
 _CONTEXT: Final = 3

@@ -9,17 +9,18 @@ from typing import Any, Final
 
 import click
 
-from generator import routing, rules
-from generator.admission import Claim
+from generator.asked.admission import Claim
+from generator.asked.values import workload as workload_ref
 from generator.cli import data, view
 from generator.cli.stream import Stream, input_options, resolve, target_option
+from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
+from generator.desired import routing
+from generator.desired.generate import Desired
 from generator.errors import InputError, Problem
-from generator.generate import Desired
-from generator.graph import in_words
-from generator.rules import Refused
-from generator.snapshot import Key, Obj, Snapshot, key_of
-from generator.values import workload as workload_ref
-from generator.walk import Place
+from generator.rules import precedence as rules
+from generator.rules.conditions import in_words
+from generator.rules.precedence import Refused
+from generator.text.walk import Place
 
 _PAINT: Final[view.Paint] = {
     r"(\S+) gets .*": {"fg": "green", "bold": True},

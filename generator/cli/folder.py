@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from generator import names
+from generator.cluster.snapshot import Key
 from generator.errors import InputError, Problem
-from generator.snapshot import Key
 
 INDEX = ".bascule-files"
 _PART = ".bascule-part"

@@ -10,9 +10,9 @@ from generator import graph as drawing
 from generator.cli import data, view
 from generator.cli.explain import takes_no_part
 from generator.cli.stream import Stream, input_options, resolve, target_option
+from generator.cluster.snapshot import Key, Snapshot
 from generator.graph import Graph
 from generator.simulate import fold
-from generator.snapshot import Key, Snapshot
 
 
 def as_data(found: Graph) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from generator.cli import data, view
 from generator.cli.check import gravity, problem_lines
 from generator.cli.diff import SIGNS
 from generator.cli.stream import Stream, input_options
+from generator.cluster.snapshot import OUR_KINDS, Key
+from generator.cluster.times import seconds_between
 from generator.codes import CODES
 from generator.errors import Problem
 from generator.plan import Change, summary, summary_line
 from generator.simulate import Run, fold
-from generator.snapshot import OUR_KINDS, Key
-from generator.times import seconds_between
 
 PAINT: Final[view.Paint] = {r"\d+ create, .*": {"bold": True}, **view.MARKS, **view.PROBLEMS}
 _INDENT: Final = " " * 6

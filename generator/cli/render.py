@@ -9,11 +9,11 @@ from typing import Any, Final
 import click
 
 from carrier2 import contract
-from generator import text
 from generator.cli import data, folder, view
 from generator.cli.stream import Stream, input_options
-from generator.generate import Desired
-from generator.snapshot import Obj, key_of
+from generator.cluster.snapshot import Obj, key_of
+from generator.desired.generate import Desired
+from generator.text import reading as text
 
 _OUTPUTS: Final = ("yaml", "json", "text", "nginx")
 _NGINX_CONF: Final = contract.CONFIG.rpartition("/")[2]

@@ -12,16 +12,16 @@ from typing import Any
 
 import click
 
-from generator import text
-from generator.admission import template_of
+from generator.asked.admission import template_of
+from generator.asked.values import workload
 from generator.cli import color_option
-from generator.cli.shape import misshapen
+from generator.cluster.shape import misshapen
+from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot
+from generator.cluster.times import after, parse
+from generator.desired.generate import Desired, generate
 from generator.errors import InputError, Problem
-from generator.generate import Desired, generate
-from generator.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot
-from generator.times import after, parse
-from generator.values import workload
-from generator.walk import Place
+from generator.text import reading as text
+from generator.text.walk import Place
 
 _EXAMPLE = "for example:\n  kubectl get all,endpointslices -n shop -o yaml | bascule {} -f - -f bridges.yaml"
 

@@ -1,0 +1,228 @@
+"""Bridges and mounts -> what is asked of each workload: which containers are claimed, by whom, and what is refused.
+
+A refusal concerns one bridge or one mount; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from generator.asked.bridge import Bridge, Mount, TargetRef, decode_bridge, decode_mount
+from generator.cluster.endpoints import services_of
+from generator.cluster.ports import Port, container_ports
+from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot, Space, key_of, labels_of
+from generator.cluster.times import seconds_between
+from generator.cluster.workload import pods_of
+from generator.errors import Problem
+from generator.rules.conditions import in_words
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One targeted container: the mount that asks for it (None when only bridges do), the bridges on it, its ports."""
+
+    container: str
+    mount: Mount | None
+    bridges: tuple[Bridge, ...]
+    ports: tuple[Port, ...]
+
+    def without_bridges(self) -> Claim:
+        """The claim with everything passed through to the shadows."""
+        return Claim(self.container, None, (), self.ports)
+
+    @property
+    def allow_shared_volumes(self) -> bool:
+        """What the mount says about a second writer."""
+        return bool(self.mount and self.mount.allow_shared_volumes)
+
+
+@dataclass
+class Intent:
+    """Everything that is asked.
+
+    claims: by workload, then container. problems: by the object that has them. expired: to be removed.
+    targets: the workload and container that each bridge and mount resolved to.
+    """
+
+    claims: dict[Key, dict[str, Claim]] = field(default_factory=dict)
+    problems: dict[Key, list[Problem]] = field(default_factory=dict)
+    expired: list[Key] = field(default_factory=list)
+    targets: dict[Key, tuple[Key, str]] = field(default_factory=dict)
+
+    def blame(self, obj: Obj, *problems: Problem) -> None:
+        """Note problems of an object."""
+        self.problems.setdefault(key_of(obj), []).extend(problems)
+
+
+def read(snapshot: Snapshot) -> Intent:
+    """Decode every bridge and mount, resolve the targets, and refuse what cannot stand beside what is older."""
+    intent = Intent()
+    mounts, bridges = _decode(snapshot, intent)
+    by_name: dict[str, Mount] = {m.name: m for m in mounts}
+    taken: dict[tuple[Key, str], Mount] = {}
+    for mount in sorted(mounts, key=lambda m: (m.created or snapshot.now, m.name)):
+        resolved = _resolve(snapshot, mount.target, mount.obj, intent)
+        if resolved is None:
+            continue
+        older = taken.setdefault(resolved, mount)
+        if older is not mount:
+            message = f"{resolved[0]} container {resolved[1]} is mounted by {older.name}, which is older"
+            intent.blame(mount.obj, Problem("MountDuplicate", str(key_of(mount.obj)), message, f"Let bridges name {older.name}."))
+            continue
+        intent.targets[key_of(mount.obj)] = resolved
+        intent.claims.setdefault(resolved[0], {})[resolved[1]] = Claim(resolved[1], mount, (), _ports(snapshot, *resolved))
+    wishes: dict[tuple[Key, str], list[Bridge]] = {}
+    for bridge in sorted(bridges, key=lambda b: (b.created or snapshot.now, b.name)):
+        at = _aim(snapshot, bridge, by_name, intent)
+        if at is not None:
+            intent.targets[key_of(bridge.obj)] = at
+            wishes.setdefault(at, []).append(bridge)
+    for (workload, container), wishing in wishes.items():
+        claims = intent.claims.setdefault(workload, {})
+        claim = claims.get(container) or Claim(container, None, (), _ports(snapshot, workload, container))
+        admitted = _admit(claim, wishing, intent)
+        claims[container] = Claim(container, claim.mount, tuple(admitted), claim.ports)
+    return intent
+
+
+def _decode(snapshot: Snapshot, intent: Intent) -> tuple[list[Mount], list[Bridge]]:
+    mounts: list[Mount] = []
+    bridges: list[Bridge] = []
+    for obj in snapshot.controls:
+        key = key_of(obj)
+        if obj["metadata"].get("deletionTimestamp") or key.kind == "GefyraClient":
+            continue
+        item, problems = decode_mount(obj) if key.kind == "GefyraBridgeMount" else decode_bridge(obj)
+        intent.blame(obj, *problems)
+        if item is None:
+            continue
+        if item.sunset and seconds_between(item.sunset, snapshot.now) >= 0:
+            code = "MountExpired" if isinstance(item, Mount) else "BridgeExpired"
+            message = f"sunset {item.sunset} has passed at {snapshot.now}; it is removed"
+            intent.blame(obj, Problem(code, str(key), message, "Create it again with a later sunset."))
+            intent.expired.append(key)
+        elif isinstance(item, Mount):
+            mounts.append(item)
+        else:
+            bridges.append(item)
+    return mounts, bridges
+
+
+def _aim(snapshot: Snapshot, bridge: Bridge, mounts: dict[str, Mount], intent: Intent) -> tuple[Key, str] | None:
+    """Where a bridge points: its mount's target, or the workload it names itself."""
+    place = str(key_of(bridge.obj))
+    if not bridge.mount:
+        return _resolve(snapshot, bridge.target, bridge.obj, intent) if bridge.target else None
+    mount = mounts.get(bridge.mount)
+    if mount is None:
+        known = ", ".join(sorted(mounts)) or "none"
+        message = f"target {bridge.mount!r} is no GefyraBridgeMount of the stream (there: {known})"
+        intent.blame(bridge.obj, Problem("TargetUnknown", place, message, "Name a mount, or a workload as in target: deployment/web."))
+        return None
+    at = intent.targets.get(key_of(mount.obj))
+    if at is None:
+        problem = next(iter(intent.problems.get(key_of(mount.obj), ())), None)
+        if problem:
+            intent.blame(bridge.obj, Problem(problem.code, place, f"its mount {mount.name}: {problem.message}", problem.cure))
+    return at
+
+
+def template_of(obj: Obj) -> Obj:
+    """The Pod metadata and spec a workload makes; of a Pod, its own."""
+    return obj if obj["kind"] == "Pod" else obj["spec"]["template"]
+
+
+def _resolve(snapshot: Snapshot, ref: TargetRef, asking: Obj, intent: Intent) -> tuple[Key, str] | None:
+    """The workload and container a reference names, or a problem."""
+    key, place = Key(ref.kind, ref.namespace, ref.name), str(key_of(asking))
+    space = snapshot.space(ref.namespace)
+    obj = space.get(ref.kind, ref.name)
+    if obj is None:
+        intent.blame(asking, _missing(space, key, place, asking))
+        return None
+    containers = [c["name"] for c in (template_of(obj).get("spec") or {}).get("containers") or ()]
+    if ref.container in containers:
+        return key, ref.container
+    listed = ", ".join(containers)
+    if ref.container:
+        message = f"{key} has no container {ref.container!r} (there: {listed})"
+        intent.blame(asking, Problem("TargetUnknown", place, message, f"Set targetContainer: {containers[0] if containers else '...'}."))
+    elif len(containers) == 1:
+        return key, containers[0]
+    else:
+        cure = f"Set targetContainer to one of: {listed}."
+        intent.blame(asking, Problem("ContainerAmbiguous", place, f"{key} has {len(containers)} containers and none is named", cure))
+    return None
+
+
+def _missing(space: Space, key: Key, place: str, asking: Obj) -> Problem:
+    if space.controlled.get((key.kind, key.name)):
+        below = key_of(space.controlled[key.kind, key.name][0])
+        return Problem(
+            "SnapshotIncomplete", place, f"{below} is controlled by {key}, which is not in the stream", "Record the namespace whole."
+        )
+    if asking.get("state"):
+        return Problem("TargetMissing", place, f"{key} is not in the cluster", "Create it again, or delete this object.")
+    known = ", ".join(f"{kind.lower()}/{o['metadata']['name']}" for kind in WORKLOAD_KINDS[:3] for o in space.all(kind)[:4]) or "none"
+    return Problem(
+        "TargetUnknown", place, f"{key} is not in the stream (there in {key.namespace}: {known})", "Correct target or targetNamespace."
+    )
+
+
+def _ports(snapshot: Snapshot, workload: Key, container: str) -> tuple[Port, ...]:
+    space = snapshot.space(workload.namespace)
+    obj = space.get(workload.kind, workload.name)
+    template = template_of(obj) if obj else {"spec": {"containers": []}}
+    specs = [template["spec"], *(p["spec"] for p in pods_of(space, workload.kind, workload.name))]
+    return container_ports(specs, container, services_of(space, labels_of({"metadata": template.get("metadata") or {}})))
+
+
+def _admit(claim: Claim, bridges: Iterable[Bridge], intent: Intent) -> list[Bridge]:
+    """The bridges that may stand, oldest first."""
+    taken: dict[tuple[int, object], Bridge] = {}
+    admitted = []
+    for bridge in bridges:
+        problems = [*_ports_fit(claim, bridge), *_identical(taken, bridge)]
+        intent.blame(bridge.obj, *problems)
+        if problems:
+            continue
+        admitted.append(bridge)
+        for remote, _ in bridge.ports:
+            taken.update({(remote, rule): bridge for rule in bridge.rules or ((),)})
+    return admitted
+
+
+def _identical(taken: dict[tuple[int, object], Bridge], bridge: Bridge) -> list[Problem]:
+    place = str(key_of(bridge.obj))
+    for remote, _ in bridge.ports:
+        for rule in bridge.rules or ((),):
+            if older := taken.get((remote, rule)):
+                what = f"the rule `{in_words(rule)}`" if rule else "the whole traffic (a bridge without rules)"
+                message = f"on port {remote}, {what} is taken by bridge {older.name} of {older.owner}, which is older"
+                cure = f"Add a condition, for example a header of your own, or ask {older.owner}."
+                return [Problem("RuleIdentical", place, message, cure)]
+    return []
+
+
+def _ports_fit(claim: Claim, bridge: Bridge) -> list[Problem]:
+    place, found = str(key_of(bridge.obj)), []
+    known = {p.number: p for p in claim.ports if p.protocol == "TCP"}
+    other = {p.number: p for p in claim.ports if p.protocol != "TCP"}
+    tls = claim.mount.tls if claim.mount else {}
+    for remote, local in bridge.ports:
+        if remote in known:
+            port = known[remote]
+            if port.tls and not (tls.get(remote) or tls.get(0)):
+                message = f"port {remote} speaks TLS ({port.tls}) and the mount brings no certificate"
+                cure = f'Give the mount providerParameter: {{"{remote}": {{tls: {{certificate: ..., key: ...}}}}}}.'
+                found.append(Problem("TlsPortNoCertificate", place, message, cure))
+        elif remote in other:
+            message = f"port {remote} is {other[remote].protocol}; rules need HTTP over TCP"
+            found.append(Problem("PortNotHttp", place, message, "Name a TCP port."))
+        else:
+            listed = ", ".join(str(n) for n in sorted(known)) or "none"
+            message = f"container {claim.container} has no port {remote} (there: {listed})"
+            cure = f'Write portMappings: ["{local}:{next(iter(sorted(known)), 8080)}"] (LOCAL:REMOTE).'
+            found.append(Problem("PortUnknown", place, message, cure))
+    return found

@@ -1,0 +1,1 @@
+"""What is there: the snapshot, its indexes, and the Kubernetes semantics needed to read it."""

@@ -1,0 +1,189 @@
+"""A stream of Kubernetes objects -> one frozen view of the cluster, indexed for the questions the generator asks.
+
+No format of our own: the objects are what `kubectl get ... -o yaml` prints. They are never changed; whatever is made
+from them shares their parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from generator import names
+from generator.cluster import selectors
+from generator.errors import InputError, Problem
+
+Obj = dict[str, Any]
+
+OUR_KINDS = {"gefyrabridge": "GefyraBridge", "gefyrabridgemount": "GefyraBridgeMount", "gefyraclient": "GefyraClient"}
+CLUSTER_KINDS = frozenset(("Namespace", "Node", "PersistentVolume", "StorageClass", "ClusterPolicy", "PriorityClass"))
+WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod")
+
+
+class Key(NamedTuple):
+    """What names an object in this project: kinds are unique among those we read, so the API group is left out."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+def key_of(obj: Obj) -> Key:
+    """The Key of an object; an absent namespace is `default`, as for kubectl."""
+    kind = str(OUR_KINDS.get(obj["kind"].lower(), obj["kind"]))
+    metadata = obj["metadata"]
+    namespace: str = metadata.get("namespace") or "default"
+    return Key(kind, "" if kind in CLUSTER_KINDS else namespace, metadata["name"])
+
+
+def labels_of(obj: Obj) -> dict[str, str]:
+    """The labels of an object, possibly none."""
+    return obj["metadata"].get("labels") or {}
+
+
+def annotations_of(obj: Obj) -> dict[str, str]:
+    """The annotations of an object, possibly none."""
+    return obj["metadata"].get("annotations") or {}
+
+
+def controller_of(obj: Obj) -> Obj | None:
+    """The ownerReference with `controller: true`, if any."""
+    return next((ref for ref in obj["metadata"].get("ownerReferences") or () if ref.get("controller")), None)
+
+
+def is_ours(obj: Obj) -> bool:
+    """Whether we made this object (a carried original is not ours; it is only patched)."""
+    return names.ROLE in labels_of(obj) and labels_of(obj).get(names.MANAGED_BY) == names.MANAGER
+
+
+@dataclass(frozen=True)
+class Space:
+    """One namespace. Lists are in order of (kind, name)."""
+
+    name: str
+    objects: Mapping[tuple[str, str], Obj]
+    by_kind: Mapping[str, list[Obj]]
+
+    def get(self, kind: str, name: str) -> Obj | None:
+        """The object, or None."""
+        return self.objects.get((kind, name))
+
+    def all(self, kind: str) -> list[Obj]:
+        """Every object of a kind that is not ours."""
+        return self._foreign.get(kind, [])
+
+    @cached_property
+    def _foreign(self) -> dict[str, list[Obj]]:
+        return {kind: [o for o in objects if not is_ours(o)] for kind, objects in self.by_kind.items()}
+
+    @cached_property
+    def ours(self) -> dict[str, list[Obj]]:
+        """Objects of ours by target id."""
+        found: dict[str, list[Obj]] = {}
+        for objects in self.by_kind.values():
+            for obj in objects:
+                if is_ours(obj):
+                    found.setdefault(labels_of(obj).get(names.TARGET, ""), []).append(obj)
+        return found
+
+    @cached_property
+    def controlled(self) -> dict[tuple[str, str], list[Obj]]:
+        """Objects by (kind, name) of the controller their ownerReferences name."""
+        found: dict[tuple[str, str], list[Obj]] = {}
+        for kind in ("Pod", "ReplicaSet"):
+            for obj in self.all(kind):
+                if ref := controller_of(obj):
+                    found.setdefault((ref["kind"], ref["name"]), []).append(obj)
+        return found
+
+    @cached_property
+    def slices(self) -> dict[str, list[Obj]]:
+        """EndpointSlices by the name of their Service."""
+        found: dict[str, list[Obj]] = {}
+        for obj in self.all("EndpointSlice"):
+            found.setdefault(labels_of(obj).get("kubernetes.io/service-name", ""), []).append(obj)
+        return found
+
+    @cached_property
+    def services(self) -> selectors.Index:
+        """Services by the labels they select."""
+        return selectors.Index((s, selectors.service_selector(s.get("spec", {}).get("selector"))) for s in self.all("Service"))
+
+    @cached_property
+    def watchers(self) -> selectors.Index:
+        """Everything that acts on Pods by label: Services, PodDisruptionBudgets, workloads, ReplicationControllers."""
+        pairs: list[tuple[Obj, Obj | None]] = [
+            (s, selectors.service_selector(s.get("spec", {}).get("selector"))) for s in self.all("Service")
+        ]
+        pairs += [(r, selectors.service_selector(r.get("spec", {}).get("selector"))) for r in self.all("ReplicationController")]
+        for kind in ("PodDisruptionBudget", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"):
+            pairs += [(o, o.get("spec", {}).get("selector")) for o in self.all(kind)]
+        return selectors.Index(pairs)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The cluster at one moment. now: RFC 3339."""
+
+    now: str
+    spaces: Mapping[str, Space]
+    cluster: Mapping[tuple[str, str], Obj] = field(default_factory=dict)
+    controls: tuple[Obj, ...] = ()
+
+    @staticmethod
+    def of(objects: Iterable[Obj], now: str) -> Snapshot:
+        """Index the objects. Raises InputError when one name is there twice with different content."""
+        found: dict[Key, Obj] = {}
+        twice: list[Problem] = []
+        for obj in objects:
+            key = key_of(obj)
+            if found.setdefault(key, obj) != obj:
+                twice.append(Problem("DuplicateObject", str(key), "is in the stream twice, with different content", "Keep the newer one."))
+        if twice:
+            raise InputError(*twice)
+        spaces: dict[str, tuple[dict[tuple[str, str], Obj], dict[str, list[Obj]]]] = {}
+        for key in sorted(found):
+            in_space, by_kind = spaces.setdefault(key.namespace, ({}, {}))
+            in_space[key.kind, key.name] = found[key]
+            by_kind.setdefault(key.kind, []).append(found[key])
+        cluster = spaces.pop("", ({}, {}))[0]
+        controls = tuple(found[key] for key in sorted(found) if key.kind in OUR_KINDS.values())
+        return Snapshot(now, {name: Space(name, *space) for name, space in spaces.items()}, cluster, controls)
+
+    def space(self, namespace: str) -> Space:
+        """A namespace, empty when nothing of it is in the stream."""
+        return self.spaces.get(namespace) or Space(namespace, {}, {})
+
+    def objects(self) -> list[Obj]:
+        """Every object, in order of its Key."""
+        everything = [*self.cluster.values(), *(o for space in self.spaces.values() for o in space.objects.values())]
+        return sorted(everything, key=key_of)
+
+    @cached_property
+    def crossing_policies(self) -> tuple[Obj, ...]:
+        """NetworkPolicies with a peer in another namespace."""
+        found = [p for space in self.spaces.values() for p in space.all("NetworkPolicy")]
+        return tuple(p for p in found if any("namespaceSelector" in peer for peer in _peers(p)))
+
+    @cached_property
+    def cluster_ips(self) -> dict[str, Obj]:
+        """Services by cluster IP."""
+        found = (s for space in self.spaces.values() for s in space.by_kind.get("Service", ()))
+        return {s["spec"]["clusterIP"]: s for s in found if s["spec"].get("clusterIP") not in (None, "", "None")}
+
+    @cached_property
+    def carrier_image(self) -> str:
+        """The carrier image, from ConfigMap gefyra/bascule key `carrierImage`, or the default."""
+        settings = self.space(names.CONTROL_NAMESPACE).get("ConfigMap", names.SETTINGS_CONFIGMAP)
+        return (settings or {}).get("data", {}).get("carrierImage") or names.DEFAULT_CARRIER_IMAGE
+
+
+def _peers(policy: Obj) -> Iterable[Obj]:
+    spec = policy.get("spec") or {}
+    yield from (peer for rule in spec.get("ingress") or () for peer in rule.get("from") or ())
+    yield from (peer for rule in spec.get("egress") or () for peer in rule.get("to") or ())

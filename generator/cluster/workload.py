@@ -1,0 +1,175 @@
+"""A target's workload -> its Pods, and where each of them stands between application and carrier.
+
+Everything is read off the snapshot: there is no memory of earlier steps. What an image patch replaced is written on the
+Pod by the same patch (`names.REPLACED`), so that "the new container runs" is a fact, not a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from generator import names
+from generator.cluster.snapshot import Obj, Space, annotations_of, controller_of, is_ours, labels_of
+
+
+class Workload(NamedTuple):
+    """Which workload. `obj` is None when it is gone and only traces of it are left."""
+
+    namespace: str
+    kind: str
+    name: str
+    obj: Obj | None
+
+    @property
+    def id(self) -> str:
+        """Label value that marks everything of ours for this workload."""
+        return names.target_id(self.kind, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of an original.
+
+    image: in the spec now. application: the image it had before us.
+    replaced: the container an image patch is still replacing, or "". confirmed: `<hash>@<containerID>` or "".
+    """
+
+    name: str
+    index: int
+    image: str
+    application: str
+    container_id: str
+    running: bool
+    ready: bool
+    replaced: str
+    confirmed: str
+
+    @property
+    def carried(self) -> bool:
+        """Whether the spec names a carrier instead of the application."""
+        return self.image != self.application
+
+    @property
+    def settled(self) -> bool:
+        """Whether the container that runs is the one the spec asks for."""
+        return self.running and self.container_id != self.replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """One Pod of the workload. gone: why it is left alone ("" when it is not)."""
+
+    pod: Obj
+    containers: Mapping[str, Container]
+    gone: str
+
+    @property
+    def name(self) -> str:
+        """The Pod's name."""
+        return str(self.pod["metadata"]["name"])
+
+    @property
+    def held(self) -> bool:
+        """Whether it is kept out of its Services' endpoints."""
+        return labels_of(self.pod).get(names.HELD) == "true"
+
+    @property
+    def ready(self) -> bool:
+        """Its condition Ready, as Services see it."""
+        return is_ready(self.pod)
+
+    @property
+    def kubelet_ready(self) -> bool:
+        """Whether kubelet reports every container ready, whatever the condition says while the Pod is held."""
+        return all(c.ready for c in self.containers.values())
+
+    @property
+    def touched(self) -> bool:
+        """Whether anything of ours is on it."""
+        metadata = self.pod["metadata"]
+        return any(names.is_ours(k) for part in ("labels", "annotations") for k in metadata.get(part) or ())
+
+    @property
+    def carried(self) -> bool:
+        """Whether any container is a carrier."""
+        return any(c.carried for c in self.containers.values())
+
+
+def is_ready(pod: Obj) -> bool:
+    """Whether the Pod's condition Ready is True."""
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def hostname_of(pod: Obj) -> str:
+    """What `uname -n` prints in the Pod, lower case as nginx's $hostname (kubelet: spec.hostname or the name, 63 characters)."""
+    spec, metadata = pod["spec"], pod["metadata"]
+    short = (spec.get("hostname") or metadata["name"])[:63].rstrip("-.")
+    if spec.get("setHostnameAsFQDN") and spec.get("subdomain"):
+        return f"{short}.{spec['subdomain']}.{metadata['namespace']}.svc.cluster.local".lower()
+    return str(short.lower())
+
+
+def ips_of(pod: Obj) -> tuple[str, ...]:
+    """The Pod's addresses, primary first."""
+    status = pod.get("status", {})
+    ips = tuple(entry["ip"] for entry in status.get("podIPs") or () if entry.get("ip"))
+    return ips or ((status["podIP"],) if status.get("podIP") else ())
+
+
+def original(pod: Obj) -> Original:
+    """Read one Pod of a workload."""
+    notes = annotations_of(pod)
+    status = {s["name"]: s for s in pod.get("status", {}).get("containerStatuses") or ()}
+    containers = {}
+    for index, spec in enumerate(pod["spec"]["containers"]):
+        name, seen = spec["name"], status.get(spec["name"], {})
+        containers[name] = Container(
+            name=name,
+            index=index,
+            image=spec.get("image", ""),
+            application=notes.get(names.ORIGINAL_IMAGE + name, spec.get("image", "")),
+            container_id=seen.get("containerID", ""),
+            running="running" in (seen.get("state") or {}),
+            ready=bool(seen.get("ready")),
+            replaced=notes.get(names.REPLACED + name, ""),
+            confirmed=notes.get(names.CONFIRMED + name, ""),
+        )
+    return Original(pod, containers, _gone(pod, containers))
+
+
+def _gone(pod: Obj, containers: Mapping[str, Container]) -> str:
+    if pod["metadata"].get("deletionTimestamp"):
+        return "terminating"
+    if pod.get("status", {}).get("phase") in ("Failed", "Succeeded"):
+        return "failed"
+    touched = labels_of(pod).get(names.CARRIER) or any(c.carried or c.replaced for c in containers.values())
+    return "" if touched or is_ready(pod) else "not ready"
+
+
+def pods_of(space: Space, kind: str, name: str) -> list[Obj]:
+    """The Pods of a workload, oldest first, by the chain of controllers and not by label."""
+    if kind == "Pod":
+        pod = space.get("Pod", name)
+        return [pod] if pod and not is_ours(pod) else []
+    owners = [(kind, name)]
+    if kind == "Deployment":
+        owners = [("ReplicaSet", rs["metadata"]["name"]) for rs in space.controlled.get((kind, name), ()) if rs["kind"] == "ReplicaSet"]
+    pods = [p for owner in owners for p in space.controlled.get(owner, ()) if p["kind"] == "Pod"]
+    return sorted(pods, key=lambda p: (p["metadata"].get("creationTimestamp") or "", p["metadata"]["name"]))
+
+
+def workload_of(space: Space, pod: Obj) -> Workload:
+    """The workload at the top of a Pod's chain of controllers, as far as it is in the snapshot."""
+    obj = pod
+    while ref := controller_of(obj):
+        above = space.get(ref["kind"], ref["name"])
+        if above is None or ref["kind"] not in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"):
+            return Workload(space.name, ref["kind"], ref["name"], above)
+        obj = above
+    return Workload(space.name, obj["kind"], obj["metadata"]["name"], obj)

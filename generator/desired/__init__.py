@@ -1,0 +1,1 @@
+"""What should exist: shadows, carriers, the walk between them, and the one function `generate`."""

@@ -1,0 +1,33 @@
+"""An object of ours as it should be, over what is live: ours wins where it is ours, the server's defaults and other people's notes stay.
+
+The same idea as kapp's rebase rules: never fight over a field that somebody else owns.
+"""
+
+from __future__ import annotations
+
+from generator import names
+from generator.cluster.snapshot import Obj, annotations_of
+
+
+def adopt(template: Obj, live: Obj | None) -> Obj:
+    """What is ours in `template` over what is live: the server's defaults and other people's metadata stay."""
+    if live is None:
+        return template
+    metadata = {**live["metadata"], **template["metadata"]}
+    notes = {**{k: v for k, v in annotations_of(live).items() if not names.is_ours(k)}, **annotations_of(template)}
+    if notes:
+        metadata["annotations"] = notes
+    else:
+        metadata.pop("annotations", None)
+    rest = {k: {**live.get(k, {}), **v} if k == "spec" else v for k, v in template.items() if k not in ("metadata", "apiVersion", "kind")}
+    return {**live, "metadata": metadata, **rest}
+
+
+def adopt_pod(template: Obj, live: Obj | None) -> Obj:
+    """A live shadow with our metadata and images; the rest of its spec cannot change and its hash says that it did not."""
+    if live is None:
+        return template
+    result = adopt({k: v for k, v in template.items() if k != "spec"}, live)
+    images = {c["name"]: c.get("image") for c in template["spec"]["containers"]}
+    containers = [{**c, "image": images.get(c["name"], c.get("image"))} for c in live["spec"]["containers"]]
+    return {**result, "spec": live["spec"] if containers == live["spec"]["containers"] else {**live["spec"], "containers": containers}}

@@ -1,0 +1,97 @@
+"""`generate`: a snapshot of the cluster and the bridges and mounts in it -> everything that should exist.
+
+The one function. Permuting its input changes nothing in its output, applying its output and generating again changes
+nothing, and with no bridges and mounts it gives the way back to exactly what was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from carrier2 import Dispatch
+from generator import names
+from generator.asked.admission import Intent, read
+from generator.cluster.snapshot import Key, Obj, Snapshot, Space, annotations_of, key_of, labels_of
+from generator.cluster.workload import Workload, workload_of
+from generator.desired.group import Outcome, build
+from generator.desired.status import with_status
+from generator.errors import Problem
+
+
+@dataclass(frozen=True)
+class Desired:
+    """Everything that should exist.
+
+    objects: in order of their Key. reasons: why each is as it is. outcomes: by workload. intent: what was asked.
+    scope: the workloads that were looked at; None means all.
+    """
+
+    objects: tuple[Obj, ...]
+    reasons: Mapping[Key, str]
+    outcomes: Mapping[Key, Outcome]
+    intent: Intent
+    scope: Key | None = None
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Every problem, sorted."""
+        found = {p for items in self.intent.problems.values() for p in items}
+        for outcome in self.outcomes.values():
+            found.update(outcome.problems)
+            found.update(p for items in outcome.connections.values() for p in items)
+        return tuple(sorted(found))
+
+    def dispatch(self, workload: Key, container: str) -> Dispatch | None:
+        """The routing model of a carrier, or None while there is none."""
+        outcome = self.outcomes.get(workload)
+        return outcome.dispatches.get(container) if outcome else None
+
+
+def generate(snapshot: Snapshot, only: Key | None = None, intent: Intent | None = None) -> Desired:
+    """What should exist for every workload that is asked for or still bears our marks.
+
+    only: a workload's Key, to look at that one alone. intent: `admission.read(snapshot)`, when the caller has it already.
+    """
+    intent = intent or read(snapshot)
+    outcomes = {key: build(snapshot, workload, intent.claims.get(key, {})) for key, workload in _workloads(snapshot, intent, only)}
+    objects: dict[Key, tuple[Obj, str]] = {}
+    for outcome in outcomes.values():
+        objects.update(outcome.objects)
+    if only is None:
+        for obj, reason in with_status(snapshot, intent, outcomes):
+            objects[key_of(obj)] = (obj, reason)
+    ordered = sorted(objects)
+    return Desired(tuple(objects[k][0] for k in ordered), {k: objects[k][1] for k in ordered}, outcomes, intent, only)
+
+
+def _workloads(snapshot: Snapshot, intent: Intent, only: Key | None) -> list[tuple[Key, Workload]]:
+    """Workloads that are claimed, and those that still bear marks of ours."""
+    if only is not None:
+        return [(only, _workload(snapshot, only))]
+    keys = set(intent.claims)
+    for space in snapshot.spaces.values():
+        keys.update(_marked(space))
+    return [(key, _workload(snapshot, key)) for key in sorted(keys)]
+
+
+def _marked(space: Space) -> set[Key]:
+    found = set()
+    for pod in space.all("Pod"):
+        if (
+            names.CARRIER in labels_of(pod)
+            or names.HELD in labels_of(pod)
+            or any(k.startswith(names.BOUND_TO_US) for k in annotations_of(pod))
+        ):
+            workload = workload_of(space, pod)
+            found.add(Key(workload.kind, workload.namespace, workload.name))
+    for objects in space.ours.values():
+        for obj in objects:
+            kind, _, name = annotations_of(obj).get(names.WORKLOAD, "").partition("/")
+            if name:
+                found.add(Key(kind, space.name, name))
+    return found
+
+
+def _workload(snapshot: Snapshot, key: Key) -> Workload:
+    return Workload(key.namespace, key.kind, key.name, snapshot.space(key.namespace).get(key.kind, key.name))

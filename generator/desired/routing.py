@@ -1,0 +1,131 @@
+"""A claim and its bridges -> the carrier's routing model, with every address a literal IP taken from the snapshot."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from carrier2.dispatch import Address, Destination, Dispatch, Listener, Route
+from generator.asked.admission import Claim
+from generator.asked.bridge import Bridge
+from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
+from generator.cluster.workload import Original, hostname_of, ips_of
+from generator.errors import Problem
+from generator.rules import precedence as rules
+
+
+class Connection(NamedTuple):
+    """Where a bridge's requests leave the carrier: the address, and how a NetworkPolicy names the other side."""
+
+    address: Address
+    peer: Obj
+    peer_port: int
+
+
+def connections(snapshot: Snapshot, bridges: Iterable[Bridge]) -> tuple[dict[tuple[str, int], Connection], dict[Key, list[Problem]]]:
+    """(bridge name, container port) -> Connection, and what keeps the others in the cluster."""
+    found: dict[tuple[str, int], Connection] = {}
+    problems: dict[Key, list[Problem]] = {}
+    for bridge in bridges:
+        for remote, _ in bridge.ports:
+            endpoint = bridge.endpoints.get(remote, "")
+            connection = connect(snapshot, endpoint) if endpoint else "the connection provider has reported none yet"
+            if isinstance(connection, Connection):
+                found[bridge.name, remote] = connection
+            else:
+                key = key_of(bridge.obj)
+                cure = 'Wait for the provider; it writes clusterEndpoint: {"8080": "NAME.NAMESPACE.svc.cluster.local:10000"}.'
+                problems.setdefault(key, []).append(Problem("EndpointUnresolved", str(key), f"port {remote}: {connection}", cure))
+    return found, problems
+
+
+def connect(snapshot: Snapshot, endpoint: str) -> Connection | str:
+    """The Connection for `host:port`, or why there is none. A host is an IP or a Service's cluster DNS name."""
+    host, _, tail = endpoint.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not tail.isdigit() or not 0 < int(tail) < 65536:
+        return f"clusterEndpoint {endpoint!r} is not HOST:PORT"
+    port = int(tail)
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return _named(snapshot, host, port)
+    if service := snapshot.cluster_ips.get(str(ip)):
+        return _service(service, port)
+    return Connection(Address(str(ip), port), {"ipBlock": {"cidr": f"{ip}/{ip.max_prefixlen}"}}, port)
+
+
+def _named(snapshot: Snapshot, host: str, port: int) -> Connection | str:
+    parts = host.split(".")
+    if len(parts) < 3 or parts[2] != "svc":
+        return f"{host!r} is neither an IP address nor NAME.NAMESPACE.svc"
+    service = snapshot.space(parts[1]).get("Service", parts[0])
+    return _service(service, port) if service else f"Service {parts[1]}/{parts[0]} is not in the stream"
+
+
+def _service(service: Obj, port: int) -> Connection | str:
+    """A Service's address. NetworkPolicies see the Pods behind it and their port, not the cluster IP."""
+    spec, namespace, name = service["spec"], service["metadata"]["namespace"], service["metadata"]["name"]
+    if spec.get("clusterIP", "None") in ("None", ""):
+        return f"Service {namespace}/{name} has no cluster IP"
+    entry = next((p for p in spec.get("ports") or () if p["port"] == port), None)
+    if entry is None:
+        return f"Service {namespace}/{name} has no port {port}"
+    target = entry.get("targetPort", port)
+    there = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    peer = {"namespaceSelector": there, "podSelector": {"matchLabels": spec.get("selector") or {}}}
+    return Connection(Address(spec["clusterIP"], port), peer, target if isinstance(target, int) else port)
+
+
+def dispatch(
+    claim: Claim, reached: Mapping[tuple[str, int], Connection], service: str, shadows: Mapping[str, tuple[str, ...]], now: str
+) -> Dispatch:
+    """The routing model of one container.
+
+    reached: connections that are known. service: cluster IP of Service Y'. shadows: IPs by hostname of the original.
+    """
+    listeners = []
+    for port in claim.ports:
+        here = [b for b in claim.bridges if (b.name, port.number) in reached and port.protocol == "TCP"]
+        candidates = rules.ordered(candidates_of(here, port.number, now))
+        tls = (claim.mount.tls.get(port.number) or claim.mount.tls.get(0)) if claim.mount else None
+        listeners.append(
+            Listener(
+                port=port.number,
+                protocol="UDP" if port.protocol == "UDP" else "TCP",
+                routes=tuple(Route(c.bridge, rules.routed(c)) for c in candidates),
+                destinations=tuple(
+                    Destination(b.name, reached[b.name, port.number].address, b.mode, b.fallback)
+                    for b in sorted(here, key=lambda b: b.name)
+                ),
+                tls=bool(tls and port.tls and here),
+                sni=tls.sni if tls and port.tls and here else "",
+            )
+        )
+    return Dispatch(tuple(listeners), service, dict(sorted(shadows.items())))
+
+
+def candidates_of(bridges: Iterable[Bridge], port: int, now: str) -> list[rules.Candidate]:
+    """The rules of the bridges that name a port. A bridge without rules is global: one rule without conditions."""
+    return [
+        rules.Candidate(b.name, b.created or now, conditions, index)
+        for b in bridges
+        if any(remote == port for remote, _ in b.ports)
+        for index, conditions in enumerate(b.rules or ((),))
+    ]
+
+
+def shadow_addresses(
+    originals: Iterable[Original], own: Mapping[str, str], spare: Iterable[str], pods: Mapping[str, Obj | None]
+) -> dict[str, tuple[str, ...]]:
+    """IPs by hostname: an original's own shadow, then its share of the spare ones. A hostname used twice is left out."""
+    hosts = [(hostname_of(o.pod), o) for o in sorted(originals, key=lambda o: own[o.name])]
+    seen = [host for host, _ in hosts]
+    extra = [ip for name in sorted(spare) for ip in ips_of(pods.get(name) or {})[:1]]
+    result = {}
+    for position, (host, item) in enumerate(hosts):
+        mine = ips_of(pods.get(own[item.name]) or {})[:1]
+        if mine and seen.count(host) == 1:
+            result[host] = (*mine, *extra[position :: len(hosts)])
+    return result
