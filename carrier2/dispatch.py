@@ -82,9 +82,11 @@ class Dispatch:
     """Everything one carrier configuration says; one for all originals of a target.
 
     service: IP addresses of Service Y' (the backup for unmatched traffic), at least one.
+    ipv6: the Pods have IPv6 addresses, so the carrier listens on both.
     shadows: hostname of an original (as `uname -n` prints it, lower case) -> IPs of its own shadow(s), first one its own.
     """
 
     listeners: tuple[Listener, ...]
     service: str
     shadows: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    ipv6: bool = False

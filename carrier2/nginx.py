@@ -146,7 +146,7 @@ def _listen(dispatch: Dispatch, listener: Listener, place: Place, *options: str)
     """IPv4 always; IPv6 only in a cluster that has it, as `[::]` fails where the kernel does not."""
     options = tuple(filter(None, options))
     yield simple("listen", place.listen(listener.port), *options)
-    if any(":" in address.host for address in addresses(dispatch)):
+    if dispatch.ipv6 or any(":" in address.host for address in addresses(dispatch)):
         yield simple("listen", f"[::]:{listener.port}", *options, "ipv6only=on")
 
 

@@ -36,6 +36,7 @@ CODES: dict[str, Code] = {
     "RegexUnsupported": Code("refused", "A regex uses something outside the documented RE2-like subset, where engines disagree or matching can explode.", "Rewrite it without the part under the caret."),
     "RuleNeverFires": Code("refused", "The conditions of a rule contradict each other, so no request can meet them.", "Remove one of the two, or make two rules of them (a list of rules means OR)."),
     "RuleIdentical": Code("refused", "Another, older bridge on the same target and port has the same rule.", "Make the rule more specific, or ask the owner that is named."),
+    "CarrierLimit": Code("refused", "The bridge's rules would exceed what one nginx configuration can hold: 200 distinct regexes on a port, or about 2,000 bytes in one key.", "Use exact or prefix conditions, or shorter values; they have no limit in number."),
     "PortMappingInvalid": Code("refused", "portMappings is missing, or an entry is not \"LOCAL:REMOTE\".", "Write portMappings: [\"3000:8080\"] (LOCAL on the user's machine, REMOTE in the container)."),
     "PortUnknown": Code("refused", "A bridge names a port that the target container does not have.", "Use one of the ports that are listed."),
     "PortNotHttp": Code("refused", "A bridge with rules names a UDP port; rules need HTTP.", "Name a TCP port that speaks HTTP."),

@@ -14,7 +14,6 @@ import re
 from pathlib import Path
 from unittest import mock
 
-import yaml
 from click.testing import CliRunner
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -25,9 +24,9 @@ COMMANDS = {
     "desired.yaml": ("render",),
     "patches.json": ("diff", "-o", "json"),
     "plan.txt": ("plan",),
+    "nginx.conf": ("plan", "-o", "nginx"),
     "problems.txt": ("check",),
 }
-NGINX = "nginx.conf"
 INPUTS = ("README.md", "input.yaml")
 
 # All that a command may see: nothing of the machine or the person who runs it
@@ -55,17 +54,7 @@ def outputs(folder: Path) -> dict[str, str]:
                 raise result.exception
             assert not result.stderr.startswith("Usage:"), f"bascule {' '.join(arguments)}: {result.stderr}"
             texts[name] = result.stdout
-    texts[NGINX] = carriers(texts["desired.yaml"])
     return {name: text for name, text in texts.items() if text}
-
-
-def carriers(desired: str) -> str:
-    """The nginx.conf of each carrier ConfigMap in `desired`, under a line with the ConfigMap's name."""
-    return "\n".join(
-        f"# ConfigMap {thing['metadata']['namespace']}/{thing['metadata']['name']}\n{thing['data'][NGINX]}"
-        for thing in yaml.safe_load_all(desired)
-        if thing and thing["kind"] == "ConfigMap" and NGINX in (thing.get("data") or {})
-    )
 
 
 def findings(folder: Path, actual: dict[str, str], *, update: bool = False) -> list[str]:
@@ -75,7 +64,7 @@ def findings(folder: Path, actual: dict[str, str], *, update: bool = False) -> l
     """
     found = []
     there = {path.name for path in folder.iterdir()}
-    known = {*INPUTS, *COMMANDS, NGINX}
+    known = {*INPUTS, *COMMANDS}
     found += [f"{folder.name}/{name}: missing; write it by hand" for name in INPUTS if name not in there]
     found += [f"{folder.name}/{name}: not part of a case; remove it" for name in sorted(there - known)]
     for name in sorted(known - {*INPUTS}):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carrier2.dispatch import Condition
-from generator.rules.precedence import Candidate, Refused, Request, decide, holds, identical, ordered, precedence, request, routed
+from generator.rules.precedence import Candidate, Refused, Request, decide, holds, ordered, precedence, request, routed
 
 OLD, NEW = "2026-11-24T22:00:00Z", "2026-11-24T22:00:00.5Z"
 
@@ -294,17 +294,8 @@ def test_kubelets_probes_never_go_to_a_bridge() -> None:
     assert decide(asked("/", ("user-agent", "my-kube-probe/1")), everything)[0] == everything[0]
 
 
-def test_identical_rules_are_paired_with_the_one_that_wins() -> None:
-    """The condition set counts, not its order; a bridge is never its own rival."""
-    older = Candidate("b", OLD, (header("alice"), path("/a")), 1)
-    newer = Candidate("a", NEW, (path("/a"), header("alice")))
-    newest = Candidate("c", "", (path("/a"), header("alice")))
-    others = [Candidate("d", OLD, (path("/a"),)), Candidate("e", OLD, ()), Candidate("b", OLD, (path("/a"), header("alice")), 2)]
-    assert identical([newest, newer, older, *others]) == ((older, newer), (older, newest))
-    assert identical([Candidate("x", NEW, ()), others[1]]) == ((others[1], Candidate("x", NEW, ())),)
-
 
 def test_the_carrier_gets_regexes_as_pcre_reads_them() -> None:
     """PCRE would take `$` for the place before a last newline, and a group for a capture."""
     candidate = Candidate("a", OLD, (path("/(a|b)$", "regex"), header("$(x)")))
-    assert routed(candidate) == (path(r"/(?:a|b)\z", "regex"), header("$(x)"))
+    assert routed(candidate.conditions) == (path(r"/(?:a|b)\z", "regex"), header("$(x)"))

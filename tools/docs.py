@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from generator.codes import CODES
+from generator.codes import CODES, Code
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS, GOLDEN = ROOT / "docs", ROOT / "golden"
 HEADINGS = {
     "input": "## The input cannot be used\nExit code 2; nothing is written.",
     "refused": "## Refused\nThis bridge or mount is not admitted; its neighbours are.",
@@ -15,13 +16,44 @@ HEADINGS = {
 }
 
 
+INTRODUCTION = """# Problem codes
+
+Made from `generator/codes.py` and `golden/` by `make docs`. A code keeps its meaning for ever; it is also the `reason` of a
+status condition. Each has an example in [golden/](../golden/) that a test runs; what `bascule check` prints for it stands below.
+"""
+ELSEWHERE = {
+    "FileNotReadable": "`bascule check -f missing.yaml`; tests/test_cli.py",
+    "FileNotWritable": "`bascule render --output-dir /dev/null/x`; tests/test_cli.py",
+    "NotText": "`head -c 100 /dev/urandom \\| bascule check -f -`; tests/test_text.py",
+}
+"""Codes whose example cannot be a file of golden/."""
+
+
 def problems() -> str:
-    """`docs/problems.md`: each problem code with its meaning and cure, by severity, then by name."""
-    parts = ["# Problem codes\n\nMade from `generator/codes.py` by `make docs`. A code keeps its meaning for ever."]
+    """`docs/problems.md`: each problem code with its meaning, cure and an example, by severity, then by name."""
+    parts = [INTRODUCTION]
     for severity, heading in HEADINGS.items():
-        rows = [f"| `{name}` | {code.meaning} | {code.cure} |" for name, code in sorted(CODES.items()) if code.severity == severity]
-        parts.append("\n".join([heading, "", "| code | meaning | cure |", "| --- | --- | --- |", *rows]))
-    return "\n\n".join(parts) + "\n"
+        parts.append(heading)
+        parts += [_section(name, code) for name, code in sorted(CODES.items()) if code.severity == severity]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _section(name: str, code: Code) -> str:
+    text = f"### {name}\n{code.meaning}\nCure: {code.cure}\n"
+    if name in ELSEWHERE:
+        return f"{text}\nExample: {ELSEWHERE[name]}"
+    folder, printed = _example(name)
+    return f"{text}\nExample: [{folder}](../golden/{folder}/input.yaml)\n\n```text\n{printed}\n```"
+
+
+def _example(name: str) -> tuple[str, str]:
+    """The golden case that is about `name`, and the part of its problems.txt that says so. Raises KeyError where there is none."""
+    for folder in sorted(path for path in GOLDEN.iterdir() if path.name.startswith("problem-")):
+        if (folder / "README.md").read_text().startswith(f"# {name}\n") and (folder / "problems.txt").exists():
+            for part in (folder / "problems.txt").read_text().split("\n\n"):
+                if f" {name}: " in part.partition("\n")[0]:
+                    return folder.name, part.rstrip("\n")
+    raise KeyError(f"no case of golden/ shows {name}")
 
 
 def main(arguments: list[str]) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from carrier2.dispatch import Route
+from carrier2.limits import unfit
 from generator.asked.bridge import Bridge, Mount, TargetRef, decode_bridge, decode_mount
 from generator.cluster.endpoints import services_of
 from generator.cluster.ports import Port, container_ports
@@ -16,6 +18,7 @@ from generator.cluster.times import seconds_between
 from generator.cluster.workload import pods_of
 from generator.errors import Problem
 from generator.rules.conditions import in_words
+from generator.rules.precedence import routed
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,29 @@ def _admit(claim: Claim, bridges: Iterable[Bridge], intent: Intent) -> list[Brid
         admitted.append(bridge)
         for remote, _ in bridge.ports:
             taken.update({(remote, rule): bridge for rule in bridge.rules or ((),)})
-    return admitted
+    return _fitting(admitted, intent)
+
+
+def _fitting(bridges: list[Bridge], intent: Intent) -> list[Bridge]:
+    """The bridges that one configuration can hold; of those that break it the newer are refused."""
+    ports = sorted({remote for bridge in bridges for remote, _ in bridge.ports})
+    while reason := next(filter(None, (unfit(_routes(bridges, port)) for port in ports)), ""):
+        low, high = 0, len(bridges)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if any(unfit(_routes(bridges[:middle], port)) for port in ports):
+                high = middle
+            else:
+                low = middle
+        refused = bridges[high - 1]
+        cure = "Use exact or prefix conditions and shorter values."
+        intent.blame(refused.obj, Problem("CarrierLimit", str(key_of(refused.obj)), reason, cure))
+        bridges = [b for b in bridges if b is not refused]
+    return bridges
+
+
+def _routes(bridges: Iterable[Bridge], port: int) -> list[Route]:
+    return [Route(b.name, routed(rule)) for b in bridges if any(remote == port for remote, _ in b.ports) for rule in b.rules]
 
 
 def _identical(taken: dict[tuple[int, object], Bridge], bridge: Bridge) -> list[Problem]:

@@ -10,6 +10,7 @@ import click
 from generator.cli import data, view
 from generator.cli.check import gravity, problem_lines
 from generator.cli.diff import SIGNS
+from generator.cli.render import as_nginx
 from generator.cli.stream import Stream, input_options
 from generator.cluster.snapshot import OUR_KINDS, Key
 from generator.cluster.times import seconds_between
@@ -19,6 +20,7 @@ from generator.plan import Change, summary, summary_line
 from generator.simulate import Run, fold
 
 PAINT: Final[view.Paint] = {r"\d+ create, .*": {"bold": True}, **view.MARKS, **view.PROBLEMS}
+_OUTPUTS: Final = "json, yaml: with every patch. nginx: the carriers' nginx.conf at the end."
 _INDENT: Final = " " * 6
 _MOST_NAMES: Final = 12
 
@@ -160,7 +162,7 @@ def write(kind: str, output: str, run: Run, problems: Sequence[Problem]) -> None
 @click.command
 @input_options
 @click.option(
-    "-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True, help="json, yaml: with every patch."
+    "-o", "--output", type=click.Choice(["text", "json", "yaml", "nginx"]), default="text", show_default=True, help=_OUTPUTS
 )
 @click.pass_context
 def plan(ctx: click.Context, stream: Stream, output: str) -> None:
@@ -174,5 +176,8 @@ def plan(ctx: click.Context, stream: Stream, output: str) -> None:
     _, desired = stream.judged()
     run = fold(stream.objects, stream.now)
     problems = sorted({*desired.problems, *run.desired.problems}, key=gravity)
-    write("Plan", output, run, problems)
+    if output == "nginx":
+        view.show(as_nginx(run.desired.objects))
+    else:
+        write("Plan", output, run, problems)
     ctx.exit(0 if run.converged else 1)

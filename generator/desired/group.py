@@ -7,7 +7,7 @@ Mounted or not is no different path: with nothing asked, the wanted images are t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import carrier2
@@ -234,13 +234,14 @@ def _configure(
     own = {name: s for r in groups for name, s in r.own.items()}
     items = [o for r in groups for o in r.originals]
     spare = [n for r in groups for n in r.shadows if n not in own.values()]
+    ipv6 = any(":" in ip for o in scene.live for ip in ips_of(o.pod))
     known = all(ips_of(pods.get(s) or {}) for s in own.values())
     for container, claim in sorted(claims.items()):
         live = scene.our("ConfigMap", config_name(scene.workload, container))
         if address == "None" or not (known or live):
             continue
         hosts = routing.shadow_addresses(items, own, spare, pods)
-        model = routing.dispatch(claim, reached, address, hosts, scene.snapshot.now)
+        model = replace(routing.dispatch(claim, reached, address, hosts, scene.snapshot.now), ipv6=ipv6)
         text = carrier2.render(model)
         outcome.dispatches[container], outcome.configs[container] = model, config_hash(text)
         outcome.add(adopt(config_map(scene.workload, container, text), live), f"configuration of carrier {container}")

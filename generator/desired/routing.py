@@ -94,7 +94,7 @@ def dispatch(
             Listener(
                 port=port.number,
                 protocol="UDP" if port.protocol == "UDP" else "TCP",
-                routes=tuple(Route(c.bridge, rules.routed(c)) for c in candidates),
+                routes=tuple(Route(c.bridge, rules.routed(c.conditions)) for c in candidates),
                 destinations=tuple(
                     Destination(b.name, reached[b.name, port.number].address, b.mode, b.fallback)
                     for b in sorted(here, key=lambda b: b.name)

@@ -25,7 +25,7 @@ from generator.rules import language
 from generator.rules.conditions import KUBE_PROBE, field_holds, needs, subject
 from generator.rules.request import Refused, Request, request
 
-__all__ = ["Candidate", "Refused", "Request", "Verdict", "decide", "holds", "identical", "ordered", "precedence", "request", "routed"]
+__all__ = ["Candidate", "Refused", "Request", "Verdict", "decide", "holds", "ordered", "precedence", "request", "routed"]
 
 _MARKS: Final[tuple[Kind, ...]] = ("header", "query", "cookie")
 
@@ -67,9 +67,9 @@ def ordered(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     return tuple(sorted(candidates, key=precedence))
 
 
-def routed(candidate: Candidate) -> tuple[Condition, ...]:
+def routed(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
     """The conditions as the carrier takes them: regexes as PCRE2 reads them."""
-    return tuple(replace(c, value=language.pcre(c.value)) if c.match == "regex" else c for c in candidate.conditions)
+    return tuple(replace(c, value=language.pcre(c.value)) if c.match == "regex" else c for c in conditions)
 
 
 def holds(condition: Condition, asked: Request) -> bool:
@@ -94,17 +94,6 @@ def decide(asked: Request, candidates: Iterable[Candidate]) -> tuple[Candidate |
             winner = candidate
             verdicts.append(Verdict(candidate, True, "first of the rules that match"))
     return winner, tuple(verdicts)
-
-
-def identical(candidates: Iterable[Candidate]) -> tuple[tuple[Candidate, Candidate], ...]:
-    """Pairs (winner, loser) of different bridges with the same conditions, so that the second can never get a request."""
-    first: dict[frozenset[Condition], Candidate] = {}
-    pairs = []
-    for candidate in ordered(candidates):
-        winner = first.setdefault(frozenset(candidate.conditions), candidate)
-        if winner.bridge != candidate.bridge:
-            pairs.append((winner, candidate))
-    return tuple(pairs)
 
 
 def _field(condition: Condition, asked: Request) -> bytes:
