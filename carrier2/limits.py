@@ -32,5 +32,5 @@ def unfit(routes: Sequence[Route]) -> str:
         _, more = router("c2_65535", routes, dict.fromkeys((route.bridge for route in routes), "bridge_" + 60 * "0"), variables)
         render((*maps, *more))
     except Unquotable as error:
-        return str(error)
+        return f"a key or value is too long once it is written for nginx: {str(error).rpartition('...: ')[2]}"
     return ""

@@ -159,7 +159,9 @@ def test_a_target_is_a_workload_under_each_of_kubectls_names(written: Obj, targe
         ),
     ],
 )
-def test_rules_keep_their_order_once_each_and_none_is_a_global_bridge(parameter: Obj | None, rules: tuple[tuple[Condition, ...], ...]) -> None:
+def test_rules_keep_their_order_once_each_and_none_is_a_global_bridge(
+    parameter: Obj | None, rules: tuple[tuple[Condition, ...], ...]
+) -> None:
     """A rule's number is its place in what somebody wrote, so that a message can name it."""
     found, problems = decode_bridge(bridge(providerParameter=parameter))
     assert problems == ()

@@ -103,11 +103,3 @@ def test_reverse_turns_documents_and_items() -> None:
     text = "# now: T\na: 1\n---\nitems:\n- b: |\n    x\n\n    y\n- c: 2\nkind: List\n---\n# about d\nd: 3"
 
     assert golden.reversed_input(text) == "# now: T\n# about d\nd: 3\n---\nitems:\n- c: 2\n- b: |\n    x\n\n    y\nkind: List\n---\na: 1\n"
-
-
-def test_configurations_are_cut_out_of_the_desired_objects() -> None:
-    """nginx.conf holds every carrier's configuration under the name of its ConfigMap."""
-    one = "---\nkind: ConfigMap\nmetadata: {namespace: a, name: b}\ndata:\n  nginx.conf: |\n    events {}\n"
-    other = "---\nkind: ConfigMap\nmetadata: {namespace: a, name: c}\ndata: {key: value}\n"
-
-    assert golden.carriers(one + other) == "# ConfigMap a/b\nevents {}\n"

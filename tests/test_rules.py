@@ -294,7 +294,6 @@ def test_kubelets_probes_never_go_to_a_bridge() -> None:
     assert decide(asked("/", ("user-agent", "my-kube-probe/1")), everything)[0] == everything[0]
 
 
-
 def test_the_carrier_gets_regexes_as_pcre_reads_them() -> None:
     """PCRE would take `$` for the place before a last newline, and a group for a capture."""
     candidate = Candidate("a", OLD, (path("/(a|b)$", "regex"), header("$(x)")))

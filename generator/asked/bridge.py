@@ -49,7 +49,8 @@ class Bridge:
     created, sunset, obj: as in Mount. owner: the client, else the label gefyra.dev/client, else the bridge's name.
     mount: name of the mount, "" when `target` names the workload itself.
     ports: (port of the container, port on the user's machine), sorted.
-    rules: as written, each once; any of them suffices, in each all conditions must hold; none, or one without conditions, takes all requests.
+    rules: as written, each once; any of them suffices, in each all conditions must hold.
+    None, or one without conditions, takes all requests.
     endpoints: host:port in the cluster by container port, as the connection has reported them.
     """
 

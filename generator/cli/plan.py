@@ -161,9 +161,7 @@ def write(kind: str, output: str, run: Run, problems: Sequence[Problem]) -> None
 
 @click.command
 @input_options
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json", "yaml", "nginx"]), default="text", show_default=True, help=_OUTPUTS
-)
+@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml", "nginx"]), default="text", show_default=True, help=_OUTPUTS)
 @click.pass_context
 def plan(ctx: click.Context, stream: Stream, output: str) -> None:
     """Show the numbered steps from here to where nothing changes any more.

@@ -158,7 +158,7 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     if asked:
         outcome.warn(_judge(scene, groups, quiet, {**bodies, **trials}))
     outcome.admitted = frozenset(c for c in asked if not outcome.refusals(c))
-    wanted = {c: image for c, image in scene.images.items() if c in outcome.admitted}
+    wanted = {c: image for c, image in scene.images.items() if c in outcome.admitted and groups}
     if not wanted and not scene.touched:
         groups, bodies = (), {}
     claims = {**_residual(scene), **{c: claim for c, claim in asked.items() if c in wanted}}
