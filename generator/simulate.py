@@ -176,6 +176,7 @@ def _started(container: Obj, status: Obj | None, pod: Obj, now: str) -> Obj:
     return {
         "name": container["name"],
         "image": container.get("image"),
+        "imageID": f"sha256:{names.digest(container.get('image', ''), 64)}",
         "containerID": f"containerd://{names.digest(seed, 64)}",
         "ready": True,
         "started": True,

@@ -35,6 +35,7 @@ def running(pod: Obj, ip: str, ready: bool = True) -> Obj:
         {
             "name": c["name"],
             "image": c["image"],
+            "imageID": f"sha256:{digest(c['image'], 64)}",
             "containerID": f"containerd://{digest(uid + c['name'], 64)}",
             "ready": ready,
             "started": True,

@@ -124,7 +124,6 @@ def test_help_imports_nothing_heavy() -> None:
 
     assert "click" in loaded
     assert not loaded & {
-        "msgspec",
         "jsonpatch",
         "ruamel.yaml",
         "generator.desired.generate",

@@ -30,6 +30,7 @@ missing() {
   [ "$goal" = test ] || return 0
   command -v git >/dev/null || echo "git"
   command -v ip >/dev/null || echo "iproute2"
+  command -v openssl >/dev/null || echo "openssl"
   command -v unshare >/dev/null || echo "util-linux"
 }
 

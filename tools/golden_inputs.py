@@ -555,7 +555,7 @@ problem(
     "Bob's value is as long as it may be, of dollar signs, each of which nginx needs a variable for.",
     web(ALICE, by("bob", header("x-user", "$" * 500), number=2)),
 )
-problem("PortMappingInvalid", "The ports are the wrong way round for a reader: no colon.", web({**ALICE, "portMappings": ["8080"]}))
+problem("PortMappingInvalid", "A port that does not exist.", web({**ALICE, "portMappings": ["3000:99999"]}))
 problem("PortUnknown", "The container has no such port.", web(by("alice", header("x-user", "alice"), port="3000:9999")))
 problem(
     "PortNotHttp",
