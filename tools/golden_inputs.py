@@ -754,26 +754,30 @@ def _missing() -> Case:
     )
 
 
+def waiting_for(reason: str, message: str) -> Obj:
+    """The status of a container that does not start."""
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {"name": "app", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+
+
+def with_status(marker: str, status: Obj) -> Case:
+    """Deployment web one round into its install, the Pods of ours with `marker` in their name in trouble."""
+    objects, now = rounds(web(ALICE), 1)
+    failed = [{**o, "status": status} if o["kind"] == "Pod" and marker in o["metadata"]["name"] else o for o in objects]
+    return Case("", "", failed, now)
+
+
 @case("problem-rehearsal-failed")
 def _rehearsal() -> Case:
-    objects, now = rounds(web(ALICE), 1)
-    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
-    failed = [
-        {**o, "status": {"phase": "Pending", "containerStatuses": [{"name": "app", "ready": False, "state": waiting}]}}
-        if "rehearsal" in o["metadata"]["name"]
-        else o
-        for o in objects
-    ]
-    return Case("RehearsalFailed", "The carrier image cannot be pulled: no live container is touched.", failed, now)
+    made = with_status("-rehearsal-", {"phase": "Pending", "containerStatuses": [waiting_for("ImagePullBackOff", "no such image")]})
+    return made._replace(title="RehearsalFailed", intent="The carrier image cannot be pulled: no live container is touched.")
 
 
 @case("problem-shadow-not-ready")
 def _not_ready() -> Case:
-    objects, now = rounds(web(ALICE), 1)
-    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}}
-    status = {"phase": "Running", "podIP": "10.244.1.8", "containerStatuses": [{"name": "app", "ready": False, "state": waiting}]}
-    failed = [{**o, "status": status} if "-shadow-" in o["metadata"]["name"] and o["kind"] == "Pod" else o for o in objects]
-    return Case("ShadowNotReady", "A shadow does not become ready: the originals go on serving.", failed, now)
+    stuck = waiting_for("CrashLoopBackOff", "back-off 10s restarting failed container")
+    made = with_status("-shadow-", {"phase": "Running", "podIP": "10.244.1.8", "containerStatuses": [stuck]})
+    return made._replace(title="ShadowNotReady", intent="A shadow does not become ready: the originals go on serving.")
 
 
 @case("problem-immutable-field")
