@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from generator.cli import main as bascule
 from generator.codes import CODES, Code
 
 ROOT = Path(__file__).parents[1]
@@ -56,10 +59,18 @@ def _example(name: str) -> tuple[str, str]:
     raise KeyError(f"no case of golden/ shows {name}")
 
 
+def routes() -> str:
+    """`docs/routes.svg`: the RFC's example, installed, as `bascule graph -o svg` draws it."""
+    case = GOLDEN / "rfc-10-active" / "input.yaml"
+    now = case.read_text().partition("\n")[0].removeprefix("# now: ")
+    arguments = ["graph", "--target", "default/deployment/y", "-o", "svg", "-f", str(case), "--now", now]
+    return CliRunner().invoke(bascule, arguments, catch_exceptions=False).stdout
+
+
 def main(arguments: list[str]) -> int:
     """1 if `--check` was given and a page is stale, else 0."""
     stale = []
-    for name, text in {"problems.md": problems()}.items():
+    for name, text in {"problems.md": problems(), "routes.svg": routes()}.items():
         page = DOCS / name
         if "--check" not in arguments:
             page.write_text(text)
