@@ -163,7 +163,8 @@ def reading(path: Path) -> Figures:
     """Text into objects; memory is that of the text and the objects."""
     raw = path.read_bytes()
     objects, problems = text.read(raw, path.name)
-    assert objects and not problems
+    assert objects
+    assert not problems
     memory = peak()
     del objects
     return {"time": best(lambda: text.read(raw, path.name)), MEMORY: memory, "size": len(raw) / 2**20}
