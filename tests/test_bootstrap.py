@@ -26,6 +26,7 @@ def bin_folder(tmp_path: Path) -> Path:
         "python3": GOOD,
         "git": GOOD,
         "unshare": GOOD,
+        "openssl": GOOD,
         "go": "#!/bin/sh\necho go1.26.8\n",
         "id": "#!/bin/sh\necho 0\n",
         "uname": "#!/bin/sh\necho Linux\n",
