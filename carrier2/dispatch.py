@@ -64,7 +64,7 @@ class Listener:
 
     protocol: of the transport.
     routes: in order of precedence, first match wins. Empty: the port is passed through untouched as a stream.
-    destinations: of the bridges named in `routes`.
+    destinations: of the bridges named in `routes`; one that has none yet keeps its requests, and the cluster answers them.
     tls: the port's certificate is delivered to the carrier and both sides speak TLS.
     sni: server name sent to the shadow and the user's process when `tls`.
     """

@@ -20,7 +20,7 @@ from carrier2.directive import COLUMN, DOLLAR, Directive, Quoted, block, mapping
 from carrier2.dispatch import Dispatch, Listener
 from carrier2.maps import fields, router
 from carrier2.relocate import Place, addresses
-from carrier2.server import H1, H2, decision, server
+from carrier2.server import CLUSTER, H1, H2, decision, server
 
 CONNECT_TIMEOUT = "2s"
 """For one server. The next one, if there is one, is asked after it."""
@@ -67,9 +67,14 @@ def _http(dispatch: Dispatch, listeners: list[Listener], place: Place) -> Iterat
     for listener in listeners:
         name = f"c2_{listener.port}"
         targets = {each.bridge: upstreams.bridge(dispatch, listener, each) for each in listener.destinations}
-        used = [targets[route.bridge] for route in listener.routes]
+        used = [targets[route.bridge] for route in listener.routes if route.bridge in targets]
         groups |= {*used, *upstreams.cluster(dispatch, listener.port)}
-        first, routing = router(name, listener.routes, {bridge: to.name for bridge, to in targets.items()}, variables)
+        first, routing = router(
+            name,
+            listener.routes,
+            {r.bridge: targets[r.bridge].name if r.bridge in targets else CLUSTER for r in listener.routes},
+            variables,
+        )
         maps += [*routing, *decision(dispatch, listener, name, first)]
         servers.append(server(listener, name, _listen(dispatch, listener, place, "ssl" if listener.tls else ""), place))
     yield from _common(place)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from carrier2 import upstreams
 from carrier2.contract import RUN_DIR, TLS_DIR
-from carrier2.directive import COLUMN, Directive, Quoted, block, mapping, regex, simple, value
+from carrier2.directive import COLUMN, Directive, Quoted, block, key, mapping, regex, simple, value
 from carrier2.dispatch import Dispatch, Listener
 from carrier2.relocate import Place
 
@@ -24,6 +24,9 @@ H1, H2 = "_h1", "_h2"
 """Ends of an upstream's name, by protocol."""
 
 NOTHING = Quoted('""')
+
+CLUSTER = "cluster"
+"""Target of a route whose bridge has no destination yet: nobody else takes its requests, its own shadow answers them."""
 
 MIRROR_BODY = "1m"
 """Memory for one copied body: more than six digits of Content-Length."""
@@ -47,7 +50,9 @@ def decision(dispatch: Dispatch, listener: Listener, name: str, first: str) -> I
     probe = regex("^kube-probe/")
     yield mapping("$http_user_agent", pick, ("default", first), (probe, ""), note=f"port {port}: probes stay in the cluster")
     yield upstreams.own(dispatch, port, own)
-    yield mapping(pick, to, ("default", pick), ("", own), (_IS_MIRROR, own), note=f"port {port}: who answers")
+    waiting = {route.bridge for route in listener.routes} - {each.bridge for each in listener.destinations}
+    none = [(key(CLUSTER), own)] if waiting else []
+    yield mapping(pick, to, ("default", pick), ("", own), *none, (_IS_MIRROR, own), note=f"port {port}: who answers")
     if mirrors(listener):
         facts = "$c2_grpc", "$http_upgrade", "$http_transfer_encoding", "$request_method", "$http_content_length", pick
         yield mapping(COLUMN.join(facts), f"${name}_copy", ("default", ""), (_COPIED, "$1"), note=f"port {port}: who gets a copy")

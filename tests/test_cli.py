@@ -725,7 +725,7 @@ def test_check_exit_codes() -> None:
         (("GET", "/api/objects/50", "-H", "owner: john"), None, "cluster"),
         (("GET", "/api/objects/5", "-H", "owner: john", "-H", "x-user: jane"), "john", "bridge"),
         (("GET", "/jane/x"), "jane", "bridge"),
-        (("GET", "/bob"), None, "cluster"),
+        (("GET", "/bob"), "bob", "cluster"),
         (("GET", "/jane", "-H", "User-Agent: kube-probe/1.36"), None, "cluster"),
         (("GET", "/../etc"), None, "carrier"),
         (("TRACE", "/jane"), None, "carrier"),
@@ -737,7 +737,7 @@ def test_explain(request_: tuple[str, ...], winner: str | None, by: str) -> None
     found, words = asked(*given), bascule(*given, *AT).stdout
 
     assert (found["winner"], found["answeredBy"]) == (winner, by)
-    assert words.startswith({"bridge": f"{winner} gets it\n", "cluster": "the cluster answers\n", "carrier": "the carrier answers"}[by])
+    assert words.startswith(f"{winner} gets it\n" if winner else f"the {by} answers")
 
 
 def test_explain_says_why_the_others_lost() -> None:
@@ -757,8 +757,17 @@ def test_explain_says_why_the_others_lost() -> None:
     assert "less specific" in next(reason for matched, reason in reasons.values() if matched)
     assert reasons["zoe", None][1].startswith("RuleIdentical: ")
     assert reasons["joe", None][1].startswith("RuleInvalid: ")
-    assert reasons["bob", None][1].startswith("EndpointUnresolved: ")
+    assert not reasons["bob", 0][0]
     assert reasons["ann", None][1].startswith("PortUnknown: ")
+
+
+def test_explain_a_bridge_without_a_connection() -> None:
+    """Its requests are its own already, the cluster answers them until the connection is known, and nobody else gets them."""
+    everything = kube.bridge("ann", "web", [], client="ann")
+    found = asked("explain", "GET", "/bob", *TARGET, "-f", save([*cluster(), *bridges(), everything]))
+
+    assert (found["winner"], found["answeredBy"]) == ("bob", "cluster")
+    assert found["pending"].startswith("REQUESTED, port 8080: the connection provider has reported none yet")
 
 
 def test_explain_a_mirror() -> None:

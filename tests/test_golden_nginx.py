@@ -129,9 +129,8 @@ def _expected(carrier: Carrier, port: int, request: tuple[str, str, dict[str, st
     asked = rules.request(request[0], request[1], request[2].items())
     assert not isinstance(asked, Refused)
     reached = {d.bridge: d for listener in carrier.model.listeners if listener.port == port for d in listener.destinations}
-    bridges = [b for b in carrier.claim.bridges if b.name in reached]
-    winner, _ = rules.decide(asked, routing.candidates_of(bridges, port, carrier.now))
-    if winner is None or reached[winner.bridge].mode == "mirror":
+    winner, _ = rules.decide(asked, routing.candidates_of(carrier.claim.bridges, port, carrier.now))
+    if winner is None or winner.bridge not in reached or reached[winner.bridge].mode == "mirror":
         return "shadow"
     address = reached[winner.bridge].address
     return f"{address.host}:{address.port}"

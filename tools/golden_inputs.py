@@ -349,6 +349,16 @@ def _hostile() -> Case:
     )
 
 
+@case("rules-connection-unknown")
+def _unknown() -> Case:
+    alice = {**by("alice", header("x-user", "alice")), "clusterEndpoint": {}}
+    return _installed(
+        "A bridge whose connection is not known yet",
+        "Alice's requests are hers already: the cluster answers them, and Bob, who takes the rest, does not get them.",
+        web(alice, by("bob", number=2)),
+    )
+
+
 @case("carrier-fallback-error")
 def _fallback() -> Case:
     alice = by("alice", header("x-user", "alice"))

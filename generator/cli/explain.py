@@ -62,7 +62,7 @@ def explain_request(
 ) -> Explanation:
     """Who gets a request to `port` of the workload and container `at`. Raises InputError when there is no such port.
 
-    Only bridges whose other end is known take part, as only these are in the carrier's configuration.
+    A bridge whose other end is not known keeps its requests from the others; until it is known the cluster answers them.
     """
     key, _ = at
     claim, outside = desired.intent.claims.get(key, {}).get(at[1]), left_out(snapshot, desired, at)
@@ -73,13 +73,13 @@ def explain_request(
         cure = f"Give --port one of: {', '.join(map(str, sorted(known))) or 'none'}; a port of the container, not of a Service."
         raise InputError(Problem("PortUnknown", "--port", f"container {claim.container} of {key} has no TCP port {port}", cure))
     outcome = desired.outcomes.get(key)
-    if outcome and not outcome.admitted:
-        refused = next((f"{p.code}: {p.message}" for p in outcome.problems if p.severity != "warning"), "it is not admitted")
+    if outcome and at[1] not in outcome.admitted:
+        refused = next((f"{p.code}: {p.message}" for p in outcome.refusals(at[1])), "it has no Pod that is ready")
         outside += tuple(Considered(b.name, None, False, "its target is not bridged") for b in claim.bridges)
         return _cluster(f"{key} is not bridged: {refused}", outside)
-    reached, unresolved = routing.connections(snapshot, claim.bridges)
-    here = [b for b in claim.bridges if (b.name, port) in reached]
-    outside += tuple(_silent(claim, port, here, unresolved))
+    reached, _ = routing.connections(snapshot, claim.bridges)
+    here = [b for b in claim.bridges if any(remote == port for remote, _ in b.ports)]
+    outside += tuple(_silent(claim, port, here))
     candidates = routing.candidates_of(here, port, snapshot.now)
     if not candidates:
         return _cluster(f"no bridge takes requests on port {port}: it is passed through unread", outside)
@@ -95,7 +95,7 @@ def explain_request(
     reason = next(v.reason for v in verdicts if v.candidate is winner)
     return Explanation(
         winner=bridge.name,
-        answered_by="cluster" if bridge.mode == "mirror" else "bridge",
+        answered_by="bridge" if bridge.mode == "intercept" and (bridge.name, port) in reached else "cluster",
         rule=winner.index,
         conditions=in_words(winner.conditions),
         mode=bridge.mode,
@@ -148,15 +148,12 @@ def takes_no_part(snapshot: Snapshot, desired: Desired, at: tuple[Key, str]) -> 
     return [(c.bridge, c.reason) for c in left_out(snapshot, desired, at)] + [(name, f"{p.code}: {p.message}") for name, p in reasons]
 
 
-def _silent(claim: Claim, port: int, here: list[Any], unresolved: dict[Key, list[Problem]]) -> Iterator[Considered]:
-    """Admitted bridges that are not in the configuration of this port."""
+def _silent(claim: Claim, port: int, here: list[Any]) -> Iterator[Considered]:
+    """Admitted bridges that take other ports."""
     for bridge in claim.bridges:
-        mapped = [remote for remote, _ in bridge.ports]
-        if port not in mapped:
-            yield Considered(bridge.name, None, False, f"it takes port {', '.join(map(str, mapped))}, not {port}")
-        elif bridge not in here:
-            problems = unresolved.get(key_of(bridge.obj)) or ()
-            yield Considered(bridge.name, None, False, next((f"{p.code}: {p.message}" for p in problems), "its other end is not known"))
+        if bridge not in here:
+            mapped = ", ".join(str(remote) for remote, _ in bridge.ports)
+            yield Considered(bridge.name, None, False, f"it takes port {mapped}, not {port}")
 
 
 def _pending(desired: Desired, bridge: Key) -> str:

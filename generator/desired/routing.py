@@ -87,7 +87,7 @@ def dispatch(
     """
     listeners = []
     for port in claim.ports:
-        here = [b for b in claim.bridges if (b.name, port.number) in reached and port.protocol == "TCP"]
+        here = [b for b in claim.bridges if port.protocol == "TCP" and any(remote == port.number for remote, _ in b.ports)]
         candidates = rules.ordered(candidates_of(here, port.number, now))
         tls = (claim.mount.tls.get(port.number) or claim.mount.tls.get(0)) if claim.mount else None
         listeners.append(
@@ -98,6 +98,7 @@ def dispatch(
                 destinations=tuple(
                     Destination(b.name, reached[b.name, port.number].address, b.mode, b.fallback)
                     for b in sorted(here, key=lambda b: b.name)
+                    if (b.name, port.number) in reached
                 ),
                 tls=bool(tls and port.tls and here),
                 sni=tls.sni if tls and port.tls and here else "",
