@@ -451,7 +451,7 @@ def test_render_formats_agree() -> None:
     given = ("render", "-f", save(objects), "--now", now)
     as_yaml = list(yaml.safe_load_all(bascule(*given).stdout))
     as_json = json.loads(bascule(*given, "-o", "json").stdout)
-    rows = bascule(*given, "-o", "text").stdout.splitlines()
+    rows = [row for row in bascule(*given, "-o", "text").stdout.splitlines() if not row.startswith(" ")]
     nginx = bascule(*given, "-o", "nginx").stdout
 
     assert as_json["objects"] == as_yaml

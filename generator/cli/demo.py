@@ -174,7 +174,7 @@ def demo() -> None:
     assert not problems
     run = fold(objects, NOW)
     _heading(1, "What should exist: bascule render -f rfc.yaml -o text")
-    view.show(as_table(generate(Snapshot.of(objects, NOW))))
+    view.show(as_table(generate(Snapshot.of(objects, NOW)), view.width()))
     _heading(2, "The way there, on a simulated cluster: bascule plan -f rfc.yaml")
     view.show(as_text(run, (), view.width()), PAINT)
     binary, version = find_nginx()

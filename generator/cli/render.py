@@ -30,11 +30,14 @@ def as_json(desired: Desired) -> str:
     return data.as_json("Render", objects=[data.masked(o) for o in desired.objects], reasons=reasons)
 
 
-def as_table(desired: Desired) -> str:
-    """Kind, namespace/name and reason of each object, in columns."""
+def as_table(desired: Desired, columns: int) -> str:
+    """Kind, namespace/name and reason of each object, in columns; the reason on a line of its own where there is no room."""
     rows = [(k.kind, f"{k.namespace}/{k.name}", reason) for k, reason in desired.reasons.items()]
     widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
-    return "".join(f"{kind:{widths[0]}}  {name:{widths[1]}}  {reason}\n" for kind, name, reason in rows)
+    lines = [f"{kind:{widths[0]}}  {name:{widths[1]}}  {reason}" for kind, name, reason in rows]
+    if max(map(len, lines), default=0) > columns:
+        lines = [line for kind, name, reason in rows for line in (f"{kind:{widths[0]}}  {name}", *view.wrapped(reason, "    ", columns))]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def as_nginx(objects: Iterable[Obj]) -> str:
@@ -60,7 +63,12 @@ def render(stream: Stream, output: str, output_dir: Path | None) -> None:
     if output_dir:
         _write(output_dir, desired)
     else:
-        builders: dict[str, Any] = {"yaml": as_yaml, "json": as_json, "text": as_table, "nginx": lambda d: as_nginx(d.objects)}
+        builders: dict[str, Any] = {
+            "yaml": as_yaml,
+            "json": as_json,
+            "text": lambda d: as_table(d, view.width()),
+            "nginx": lambda d: as_nginx(d.objects),
+        }
         view.show(builders[output](desired))
 
 
