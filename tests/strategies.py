@@ -45,7 +45,7 @@ class Cluster:
 def clusters(draw: st.DrawFn, bridged: bool = True) -> Cluster:
     """One to three workloads of any kind, the Services, budgets and policies that select them, and bridges on some."""
     objects: list[Obj] = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1", "uid": "node1"}}]
-    targets: list[tuple[str, list[int]]] = []
+    targets: list[tuple[str, list[int], bool]] = []
     for number in range(draw(st.integers(1, 3))):
         name = f"w{number}"
         kind = draw(st.sampled_from(("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod")))
@@ -53,7 +53,7 @@ def clusters(draw: st.DrawFn, bridged: bool = True) -> Cluster:
         ports = draw(st.sampled_from(((8080,), (8080, 9090))))
         containers = [kube.container("app", ports=ports)]
         if draw(st.booleans()):
-            containers.append(kube.container("side", ports=(7000,)))
+            containers.append(kube.container("side", ports=(7000,), **({"command": ["/opt/unknown"]} if draw(st.booleans()) else {})))
         replicas = draw(st.integers(1, 3))
         if kind == "Deployment":
             objects += kube.deployment(name, labels, containers, replicas, number + 1)
@@ -61,7 +61,7 @@ def clusters(draw: st.DrawFn, bridged: bool = True) -> Cluster:
             objects.append(kube.pod(name, labels, containers, f"10.244.{number + 1}.1"))
         else:
             objects += kube.workload(kind, name, labels, containers, replicas, number + 1)
-        targets.append((f"{kind.lower()}/{name}", list(ports)))
+        targets.append((f"{kind.lower()}/{name}", list(ports), len(containers) == 2))
         for index, selector in enumerate(
             draw(st.lists(st.sampled_from(({"app": labels["app"]}, {"tier": "front"}, {"only": name})), max_size=2, unique_by=str))
         ):
@@ -100,10 +100,10 @@ def clusters(draw: st.DrawFn, bridged: bool = True) -> Cluster:
 
 
 @st.composite
-def bridges(draw: st.DrawFn, targets: list[tuple[str, list[int]]]) -> tuple[Obj, ...]:
+def bridges(draw: st.DrawFn, targets: list[tuple[str, list[int], bool]]) -> tuple[Obj, ...]:
     """Mounts and bridges on some of the targets."""
     made: list[Obj] = []
-    for number, (target, ports) in enumerate(targets):
+    for number, (target, ports, sided) in enumerate(targets):
         if draw(st.integers(0, 3)) == 0:
             continue
         mounted = draw(st.booleans())
@@ -126,6 +126,9 @@ def bridges(draw: st.DrawFn, targets: list[tuple[str, list[int]]]) -> tuple[Obj,
                     **where,
                 }
             )
+        if sided and draw(st.booleans()):
+            where = {"targetNamespace": "shop", "targetContainer": "side"}
+            made.append(kube.bridge(f"b{number}-side", target, draw(RULES), ("3009:7000",), "sid", f"10.200.{number}.9:10000", **where))
     return tuple(made)
 
 

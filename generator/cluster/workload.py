@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from generator import names
 from generator.cluster.snapshot import Obj, Space, annotations_of, controller_of, is_ours, labels_of
+from generator.cluster.times import seconds_between
 
 
 class Workload(NamedTuple):
@@ -104,6 +105,32 @@ def is_ready(pod: Obj) -> bool:
     """Whether the Pod's condition Ready is True."""
     conditions = pod.get("status", {}).get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+SLOW_SECONDS = 120
+"""How long a Pod may take to become ready before that is worth a word."""
+
+
+def trouble(pod: Obj, now: str) -> str:
+    """Why a Pod is not ready, when it looks as if it will not be; "" when it is, or is only starting."""
+    if is_ready(pod):
+        return ""
+    status = pod.get("status", {})
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return f"{status['reason']}: {status.get('message', '')}".rstrip(": ")
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        state = container.get("state") or {}
+        waiting, stopped = state.get("waiting") or {}, state.get("terminated") or {}
+        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            said = " ".join(waiting.get("message", "").split())
+            return f"container {container['name']}: {waiting['reason']}{': ' if said else ''}{said[:120]}"
+        if stopped.get("exitCode"):
+            return f"container {container['name']}: {stopped.get('reason', 'Error')}, exit code {stopped['exitCode']}"
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"{condition.get('reason', 'Unschedulable')}: {condition.get('message', '')}".rstrip(": ")
+    age = seconds_between(pod["metadata"].get("creationTimestamp") or now, now)
+    return f"not ready after {int(age)} s" if age >= SLOW_SECONDS else ""
 
 
 def hostname_of(pod: Obj) -> str:

@@ -17,8 +17,7 @@ from generator.cluster import selectors, tracking
 from generator.cluster.endpoints import inside, presence, services_of
 from generator.cluster.ports import container_ports
 from generator.cluster.snapshot import Key, Obj, Snapshot, Space, annotations_of, is_ours, key_of, labels_of
-from generator.cluster.times import seconds_between
-from generator.cluster.workload import Original, Workload, ips_of, is_ready, original, pods_of
+from generator.cluster.workload import Original, Workload, ips_of, original, pods_of, trouble
 from generator.desired import handover, rehearsal, routing
 from generator.desired.adopt import adopt, adopt_pod
 from generator.desired.carrier_objects import config_hash, config_map, config_name, service, service_name
@@ -29,9 +28,6 @@ from generator.desired.preflight import Case, claims_of, concerns, preflight
 from generator.desired.revisions import Revision, revisions
 from generator.desired.shadow import our_labels, shadow
 from generator.errors import Problem
-
-SLOW_SECONDS = 120
-"""How long a shadow may take to become ready before we say that something is wrong with it."""
 
 
 @dataclass
@@ -177,7 +173,7 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     _add_shadows(outcome, scene, groups, quiet, bodies)
     _add_surplus(outcome, scene, {n: o for n, o in live_shadows.items() if n not in bodies})
     if wanted:
-        _add_rehearsals(outcome, scene, groups, trials)
+        _add_rehearsals(outcome, scene, groups, wanted)
     if claims and (wanted or scene.touched):
         made = service(workload, claims, scene.floor)
         outcome.add(adopt(made, scene.our("Service", service_name(workload))), "Service Y': the backup for unmatched traffic")
@@ -268,7 +264,9 @@ def _walk(
             inside=frozenset(p["metadata"]["name"] for p in pods if inside(scene.services, p)),
             listed=listed,
             drained=drained,
-            rehearsed=frozenset(o.name for r in groups for o in r.originals if rehearsal.rehearsed(scene.workload, r, o, scene.ours)),
+            rehearsed=frozenset(
+                o.name for r in groups for o in r.originals if rehearsal.rehearsed(scene.workload, r, o, wanted, scene.ours)
+            ),
             configs=configs,
         )
     )
@@ -305,18 +303,12 @@ def _why_shadow(live: Obj | None, labels: Mapping[str, str], joined: bool) -> st
 
 def _slow(scene: Scene, pod: Obj | None) -> list[Problem]:
     """A shadow that does not become ready, with what kubelet says."""
-    if pod is None or is_ready(pod):
-        return []
-    waiting = [(s["name"], (s.get("state") or {}).get("waiting") or {}) for s in pod.get("status", {}).get("containerStatuses") or ()]
-    bad = [
-        f"container {name}: {w['reason']}" for name, w in waiting if w.get("reason") not in (None, "ContainerCreating", "PodInitializing")
-    ]
-    age = seconds_between(pod["metadata"].get("creationTimestamp") or scene.snapshot.now, scene.snapshot.now)
-    if not bad and age < SLOW_SECONDS:
+    why = trouble(pod, scene.snapshot.now) if pod else ""
+    if not why or pod is None:
         return []
     name = pod["metadata"]["name"]
     cure = f"Read `kubectl describe pod -n {scene.workload.namespace} {name}`; the originals go on serving."
-    return [Problem("ShadowNotReady", f"{scene.workload} Pod {name}", "; ".join(bad) or f"not ready after {int(age)} s", cure)]
+    return [Problem("ShadowNotReady", f"{scene.workload} Pod {name}", why, cure)]
 
 
 def _add_surplus(outcome: Outcome, scene: Scene, surplus: Mapping[str, Obj]) -> None:
@@ -338,15 +330,16 @@ def _add_surplus(outcome: Outcome, scene: Scene, surplus: Mapping[str, Obj]) -> 
         )
 
 
-def _add_rehearsals(outcome: Outcome, scene: Scene, groups: Iterable[Revision], trials: Mapping[str, Obj]) -> None:
+def _add_rehearsals(outcome: Outcome, scene: Scene, groups: Iterable[Revision], wanted: Mapping[str, str]) -> None:
     """A rehearsal stays until every original it speaks for has its carrier."""
+    trials = rehearsal.rehearsals(scene.workload, groups, wanted)
     for r in groups:
         for o in r.originals:
-            name = rehearsal.rehearsal_name(scene.workload, r.hash, o.pod["spec"].get("nodeName", ""))
-            if name in trials and not o.gone and handover.needs_swap(o, scene.images):
+            name = rehearsal.rehearsal_name(scene.workload, r.hash, o.pod["spec"].get("nodeName", ""), wanted)
+            if name in trials and not o.gone and handover.needs_swap(o, wanted):
                 live = scene.our("Pod", name)
                 outcome.add(adopt_pod(trials[name], live), "rehearsal: the carrier starts here before a live container is touched")
-                outcome.warn(rehearsal.failures(scene.workload, live))
+                outcome.warn(rehearsal.failures(scene.workload, live, scene.snapshot.now))
 
 
 def _add_policies(

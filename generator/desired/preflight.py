@@ -16,7 +16,7 @@ from generator.cluster import quantity, selectors
 from generator.cluster.endpoints import publishes_unready
 from generator.cluster.ports import undeclared
 from generator.cluster.snapshot import Obj, Snapshot, Space, annotations_of, controller_of, is_ours, key_of, labels_of
-from generator.cluster.workload import Original, Workload
+from generator.cluster.workload import Original, Workload, trouble
 from generator.desired.revisions import Revision
 from generator.errors import Problem
 
@@ -73,19 +73,10 @@ def _rollout(case: Case) -> Iterator[Problem]:
         elif o.gone == "failed":
             reason = o.pod["status"].get("reason") or o.pod["status"]["phase"]
             yield case.problem("PodFailed", f"has failed ({reason}) and is left alone", "Delete it when you have read why.", at)
-        elif o.gone and case.live:
-            yield case.problem(
-                "RolloutStuck", f"never became ready ({_why(o.pod)})", "Mend the rollout; the Pod is bridged once it is ready.", at
-            )
+        elif case.live and (why := o.gone and trouble(o.pod, case.snapshot.now)):
+            yield case.problem("RolloutStuck", f"never became ready ({why})", "Mend the rollout; the Pod is bridged once it is ready.", at)
     if not case.live and not any(_orphans(case)):
         yield case.problem("NoReadyPods", "has no ready Pod", "Scale it up or mend it; it is bridged when a Pod is ready.")
-
-
-def _why(pod: Obj) -> str:
-    for status in pod.get("status", {}).get("containerStatuses") or ():
-        if waiting := (status.get("state") or {}).get("waiting"):
-            return f"container {status['name']}: {waiting.get('reason', 'waiting')}"
-    return str(pod.get("status", {}).get("phase", "no status"))
 
 
 def _node(case: Case) -> Iterator[Problem]:

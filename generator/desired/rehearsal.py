@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping
 
 from generator import names
 from generator.cluster.snapshot import Key, Obj
-from generator.cluster.workload import Original, Workload
+from generator.cluster.workload import Original, Workload, trouble
 from generator.desired.revisions import Revision
 from generator.desired.shadow import our_labels, owned_by
 from generator.errors import Problem
 
 
-def rehearsal_name(workload: Workload, revision: str, node: str) -> str:
-    """`web-rehearsal-3f2a91bc-9d01`: one for each revision and node."""
-    tail = f"-rehearsal-{revision}-{names.digest(node, 4)}"
+def rehearsal_name(workload: Workload, revision: str, node: str, images: Mapping[str, str]) -> str:
+    """`web-rehearsal-3f2a91bc-9d01`: one for each revision, node and set of carrier images by container."""
+    tail = f"-rehearsal-{revision}-{names.digest(f'{node} {sorted(images.items())}', 4)}"
     return names.fit(workload.name.replace(".", "-"), 63 - len(tail)) + tail
 
 
@@ -38,7 +38,7 @@ def rehearsal(workload: Workload, revision: str, spec: Obj, originals: list[Orig
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": rehearsal_name(workload, revision, node),
+            "name": rehearsal_name(workload, revision, node, images),
             "namespace": workload.namespace,
             "labels": our_labels(workload, "rehearsal"),
             "annotations": {names.WORKLOAD: f"{workload.kind}/{workload.name}", names.SPEC_HASH: revision},
@@ -71,28 +71,20 @@ def rehearsals(workload: Workload, groups: Iterable[Revision], images: Mapping[s
                 by_node.setdefault(node, []).append(o)
         for node, here in sorted(by_node.items()):
             if images:
-                found[rehearsal_name(workload, r.hash, node)] = rehearsal(workload, r.hash, r.spec, here, images)
+                found[rehearsal_name(workload, r.hash, node, images)] = rehearsal(workload, r.hash, r.spec, here, images)
     return found
 
 
-def rehearsed(workload: Workload, r: Revision, item: Original, ours: Mapping[Key, Obj]) -> bool:
+def rehearsed(workload: Workload, r: Revision, item: Original, images: Mapping[str, str], ours: Mapping[Key, Obj]) -> bool:
     """Whether the carrier runs in the rehearsal on the original's node."""
-    name = rehearsal_name(workload, r.hash, item.pod["spec"].get("nodeName", ""))
+    name = rehearsal_name(workload, r.hash, item.pod["spec"].get("nodeName", ""), images)
     pod = ours.get(Key("Pod", workload.namespace, name))
     statuses = (pod or {}).get("status", {}).get("containerStatuses") or ()
     return bool(statuses) and all("running" in (s.get("state") or {}) for s in statuses)
 
 
-def failures(workload: Workload, pod: Obj | None) -> list[Problem]:
+def failures(workload: Workload, pod: Obj | None, now: str) -> list[Problem]:
     """Why the carrier could not start in a rehearsal: what kubelet says, as one problem."""
-    status = (pod or {}).get("status", {})
-    reasons = [status["reason"] + ": " + status.get("message", "")] if status.get("phase") == "Failed" and status.get("reason") else []
-    for s in status.get("containerStatuses") or ():
-        state = s.get("state") or {}
-        stopped = state.get("terminated") or (
-            state.get("waiting") if (state.get("waiting") or {}).get("reason") != "ContainerCreating" else None
-        )
-        if stopped:
-            reasons.append(f"container {s['name']}: {stopped.get('reason', 'stopped')} {stopped.get('message', '')}".strip())
+    why = trouble(pod, now) if pod else ""
     cure = "Mend the reason; delete the rehearsal Pod to try again."
-    return [Problem("RehearsalFailed", f"{workload} Pod {pod['metadata']['name']}", r, cure) for r in reasons[:1] if pod]
+    return [Problem("RehearsalFailed", f"{workload} Pod {pod['metadata']['name']}", why, cure)] if why and pod else []
