@@ -53,7 +53,8 @@ def clusters(draw: st.DrawFn, bridged: bool = True) -> Cluster:
         ports = draw(st.sampled_from(((8080,), (8080, 9090))))
         containers = [kube.container("app", ports=ports)]
         if draw(st.booleans()):
-            containers.append(kube.container("side", ports=(7000,), **({"command": ["/opt/unknown"]} if draw(st.booleans()) else {})))
+            strange: Obj = {"command": ["/opt/unknown"]} if draw(st.booleans()) else {}
+            containers.append(kube.container("side", ports=(7000,), **strange))
         replicas = draw(st.integers(1, 3))
         if kind == "Deployment":
             objects += kube.deployment(name, labels, containers, replicas, number + 1)
@@ -67,6 +68,8 @@ def clusters(draw: st.DrawFn, bridged: bool = True) -> Cluster:
         ):
             more: dict[str, Any] = {"publishNotReadyAddresses": True} if draw(st.integers(0, 9)) == 0 else {}
             objects.append(kube.service(f"s{number}-{index}", selector, octet=number + 1, **more))
+        if draw(st.integers(0, 3)) == 0:
+            objects += _apart(draw, [o for o in objects if o["kind"] == "Pod" and o["metadata"]["labels"]["only"] == name], number)
         if draw(st.booleans()):
             selector = draw(
                 st.sampled_from(
@@ -97,6 +100,16 @@ def clusters(draw: st.DrawFn, bridged: bool = True) -> Cluster:
             )
     controls = draw(bridges(targets)) if bridged else ()
     return Cluster(tuple(objects), tuple(controls))
+
+
+def _apart(draw: st.DrawFn, pods: list[Obj], number: int) -> list[Obj]:
+    """A label of its own and a Service of its own for some of the Pods, as a StatefulSet or a person may give them."""
+    made = []
+    for index, pod in enumerate(pods):
+        if draw(st.booleans()):
+            pod["metadata"]["labels"]["pod"] = pod["metadata"]["name"]
+            made.append(kube.service(f"own{number}-{index}", {"pod": pod["metadata"]["name"]}, octet=number + 1))
+    return made
 
 
 @st.composite

@@ -125,6 +125,10 @@ def test_folding_converges_and_serves(cluster: Cluster) -> None:
         for container in outcome.admitted:
             assert container in outcome.configs
             assert all(o.containers[container].carried for o in outcome.originals)
+    for obj in run.end:
+        if key_of(obj).kind in OUR_KINDS.values() and not any("Unresolved" in p for p in obj["status"].get("problems", ())):
+            refused = any(c["type"] == "Accepted" and c["status"] == "False" for c in obj["status"]["conditions"])
+            assert obj["state"] == ("ERROR" if refused else "ACTIVE")
 
 
 @LAW

@@ -1,4 +1,8 @@
-"""EndpointSlices -> who is in the Services of a target, seen as kube-proxy sees it."""
+"""EndpointSlices -> who is in which Service, seen as kube-proxy sees it.
+
+Each Pod is judged by the Services that select it, not by those of its workload: a StatefulSet may have a Service for each
+Pod, a rollout one for the new revision alone.
+"""
 
 from __future__ import annotations
 
@@ -19,29 +23,27 @@ def publishes_unready(service: Obj) -> bool:
     return bool(service["spec"].get("publishNotReadyAddresses"))
 
 
-def ready_ips(space: Space, service: str) -> frozenset[str]:
-    """Addresses that the EndpointSlices of a Service list as ready (`ready` absent means yes: discovery/v1)."""
-    found: set[str] = set()
-    for piece in space.slices.get(service, ()):
-        for endpoint in piece.get("endpoints") or ():
-            if (endpoint.get("conditions") or {}).get("ready") is not False:
-                found.update(endpoint.get("addresses") or ())
-    return frozenset(found)
+def is_listed(space: Space, pod: Obj, labels: Mapping[str, str]) -> bool:
+    """Whether the Pod is a ready endpoint of every Service that selects `labels` and can be drained; also when there is none."""
+    wanted = {s["metadata"]["name"] for s in services_of(space, labels) if not publishes_unready(s)}
+    return wanted <= _found(space, pod)
 
 
-def presence(space: Space, services: Iterable[Obj], pods: Iterable[Obj]) -> tuple[dict[str, bool], dict[str, bool]]:
-    """(listed, drained) by Pod name: in all, and in none, of the Services that can be drained. With no such Service: both."""
-    lists = [(s["spec"]["selector"], ready_ips(space, s["metadata"]["name"])) for s in services if not publishes_unready(s)]
-    listed, drained = {}, {}
-    for pod in pods:
-        mine = set(ips_of(pod))
-        found = [bool(mine & ips) for _, ips in lists]
-        listed[pod["metadata"]["name"]] = all(found)
-        drained[pod["metadata"]["name"]] = not any(found)
-    return listed, drained
+def is_drained(space: Space, pod: Obj) -> bool:
+    """Whether the Pod is a ready endpoint of no Service that can be drained."""
+    found = _found(space, pod)
+    return all(publishes_unready(s) for name in found if (s := space.get("Service", name)))
 
 
-def inside(services: Iterable[Obj], pod: Obj) -> bool:
-    """Whether any of the Services selects the Pod by its labels."""
-    labels = labels_of(pod)
-    return any(all(labels.get(k) == v for k, v in s["spec"]["selector"].items()) for s in services)
+def is_inside(space: Space, pod: Obj) -> bool:
+    """Whether a Service selects the Pod by its labels."""
+    return bool(services_of(space, labels_of(pod)))
+
+
+def _found(space: Space, pod: Obj) -> set[str]:
+    return {name for ip in ips_of(pod) for name in space.ready_at.get(ip, ())}
+
+
+def selectors_of(services: Iterable[Obj]) -> list[dict[str, str]]:
+    """The selectors of Services."""
+    return [s["spec"]["selector"] for s in services]

@@ -110,6 +110,18 @@ class Space:
         return found
 
     @cached_property
+    def ready_at(self) -> dict[str, set[str]]:
+        """Names of the Services, not ours, whose EndpointSlices list an address as ready (`ready` absent means yes: discovery/v1)."""
+        found: dict[str, set[str]] = {}
+        theirs = {service["metadata"]["name"] for service in self.all("Service")}
+        for service, pieces in ((name, pieces) for name, pieces in self.slices.items() if name in theirs):
+            for endpoint in (e for piece in pieces for e in piece.get("endpoints") or ()):
+                if (endpoint.get("conditions") or {}).get("ready") is not False:
+                    for address in endpoint.get("addresses") or ():
+                        found.setdefault(address, set()).add(service)
+        return found
+
+    @cached_property
     def services(self) -> selectors.Index:
         """Services by the labels they select."""
         return selectors.Index((s, selectors.service_selector(s.get("spec", {}).get("selector"))) for s in self.all("Service"))

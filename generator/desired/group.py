@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import carrier2
 from generator import names
 from generator.asked.admission import Claim, template_of
 from generator.cluster import selectors, tracking
-from generator.cluster.endpoints import inside, presence, services_of
+from generator.cluster.endpoints import is_drained, is_inside, is_listed, selectors_of, services_of
 from generator.cluster.ports import container_ports
 from generator.cluster.snapshot import Key, Obj, Snapshot, Space, annotations_of, is_ours, key_of, labels_of
 from generator.cluster.workload import Original, Workload, ips_of, original, pods_of, trouble
@@ -101,8 +102,9 @@ class Scene:
         return {key_of(o): o for o in self.space.ours.get(self.workload.id, ())}
 
     def our(self, kind: str, name: str) -> Obj | None:
-        """A live object of ours."""
-        return self.ours.get(Key(kind, self.workload.namespace, name))
+        """A live object of ours by its name, also when somebody took the label off that says whose it is."""
+        live = self.space.get(kind, name)
+        return live if live is not None and is_ours(live) else None
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -113,8 +115,9 @@ class Scene:
 
     @cached_property
     def services(self) -> tuple[Obj, ...]:
-        """The Services of the target."""
-        return tuple(services_of(self.space, self.labels))
+        """The Services that select any Pod of the target."""
+        found = [*services_of(self.space, self.labels), *(s for o in self.every for s in services_of(self.space, labels_of(o.pod)))]
+        return tuple({s["metadata"]["name"]: s for s in found}.values())
 
     @cached_property
     def floor(self) -> int:
@@ -147,12 +150,12 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     scene = Scene(snapshot, workload, asked)
     concerned = scene.live if asked else tuple(o for o in scene.live if o.touched)
     groups = revisions(workload, (*concerned, *scene.leaving), scene.pinned, scene.floor if asked else 0)
-    quiet = {r.hash: _quiet(scene.space, r) for r in groups}
-    bodies = {n: shadow(workload, n, r.hash, r.spec, r.originals, quiet[r.hash] or {}) for r in groups for n in r.shadows}
+    faces = {n: _face(scene.space, o) for r in groups for n, o in r.models.items()}
+    bodies = {n: shadow(workload, n, r.hash, r.spec, r.originals, faces[n].quiet or {}) for r in groups for n in r.shadows}
     trials = rehearsal.rehearsals(workload, groups, scene.images)
     outcome = Outcome(workload, scene.live)
     if asked:
-        outcome.warn(_judge(scene, groups, quiet, {**bodies, **trials}))
+        outcome.warn(_judge(scene, groups, faces, {**bodies, **trials}))
     outcome.admitted = frozenset(c for c in asked if not outcome.refusals(c))
     wanted = {c: image for c, image in scene.images.items() if c in outcome.admitted and groups}
     if not wanted and not scene.touched:
@@ -164,13 +167,13 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     own = {name: s for r in groups for name, s in r.own.items()}
     reached, outcome.connections = routing.connections(snapshot, (b for claim in claims.values() for b in claim.bridges))
     _configure(outcome, scene, claims, groups, shadows, reached)
-    outcome.walk = _walk(scene, wanted, groups, shadows, frozenset(bodies), outcome.configs)
+    outcome.walk = _walk(scene, wanted, groups, shadows, faces, outcome.configs)
 
     for item in scene.live:
         step = outcome.walk.originals[item.name]
         if item.touched or step.marked:
             outcome.add(patched(item, step, workload, own.get(item.name, ""), snapshot.now), step.reason)
-    _add_shadows(outcome, scene, groups, quiet, bodies)
+    _add_shadows(outcome, scene, groups, faces, bodies)
     _add_surplus(outcome, scene, {n: o for n, o in live_shadows.items() if n not in bodies})
     if wanted:
         _add_rehearsals(outcome, scene, groups, wanted)
@@ -178,20 +181,19 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
         made = service(workload, claims, scene.floor)
         outcome.add(adopt(made, scene.our("Service", service_name(workload))), "Service Y': the backup for unmatched traffic")
         if groups:
-            _add_policies(outcome, scene, claims, {**(quiet[groups[-1].hash] or {}), **our_labels(workload, "shadow")}, reached)
+            shown = faces[groups[-1].shadows[0]].quiet or {}
+            _add_policies(outcome, scene, claims, {**shown, **our_labels(workload, "shadow")}, reached)
     else:
         _keep_rest(outcome, scene)
     _leave_foreign(outcome, scene)
     return outcome
 
 
-def _judge(
-    scene: Scene, groups: tuple[Revision, ...], quiet: Mapping[str, dict[str, str] | None], pods: Mapping[str, Obj]
-) -> list[Problem]:
+def _judge(scene: Scene, groups: tuple[Revision, ...], faces: Mapping[str, Face], pods: Mapping[str, Obj]) -> list[Problem]:
     needed = {**pods, service_name(scene.workload): service(scene.workload, scene.asked, scene.floor)}
     case = Case(scene.snapshot, scene.workload, scene.asked, scene.every, scene.live, groups, scene.services, scene.images, needed)
     found = list(preflight(case))
-    if any(labels is None for labels in quiet.values()):
+    if any(face.quiet is None for face in faces.values()):
         message = "a selector of the namespace matches a shadow whatever its labels are"
         cure = "Narrow the PodDisruptionBudget or workload with the empty selector."
         found.append(Problem("DisruptionBudgetSelectsAll", str(scene.workload), message, cure))
@@ -210,11 +212,23 @@ def _residual(scene: Scene) -> dict[str, Claim]:
     }
 
 
-def _quiet(space: Space, revision: Revision) -> dict[str, str] | None:
-    """Labels of a shadow that no selector of the namespace picks; as many NetworkPolicies as possible go on holding."""
-    labels = _unmarked(labels_of(revision.originals[0].pod))
+class Face(NamedTuple):
+    """The labels of a shadow. full: its original's. quiet: no selector of the namespace picks them; None if that cannot be."""
+
+    full: dict[str, str]
+    quiet: dict[str, str] | None
+
+    def joined(self, services: Iterable[Obj]) -> dict[str, str]:
+        """The quiet labels and those by which the original's Services select it."""
+        return selectors.joined_labels(self.quiet or {}, self.full, selectors_of(services))
+
+
+def _face(space: Space, model: Original) -> Face:
+    """The labels of a shadow of `model`; as many NetworkPolicies as possible go on holding."""
+    labels = _unmarked(labels_of(model.pod))
     held = [p["spec"].get("podSelector") for p in space.all("NetworkPolicy") if selectors.matches(p["spec"].get("podSelector"), labels)]
-    return selectors.quiet_labels(tracking.strip_labels(labels), space.watchers, lambda left: sum(selectors.matches(s, left) for s in held))
+    kept = tracking.strip_labels(labels)
+    return Face(labels, selectors.quiet_labels(kept, space.watchers, lambda left: sum(selectors.matches(s, left) for s in held)))
 
 
 def _configure(
@@ -248,11 +262,14 @@ def _walk(
     wanted: Mapping[str, str],
     groups: Iterable[Revision],
     shadows: Mapping[str, Obj | None],
-    needed: frozenset[str],
+    faces: Mapping[str, Face],
     configs: Mapping[str, str],
 ) -> Handover:
-    pods = [p for p in shadows.values() if p]
-    listed, drained = presence(scene.space, scene.services, [*(o.pod for o in scene.live), *pods])
+    space = scene.space
+    pods = {name: pod for name, pod in shadows.items() if pod}
+    listed = {o.name: is_listed(space, o.pod, labels_of(o.pod)) for o in scene.live}
+    listed |= {n: n in faces and is_listed(space, pod, faces[n].full) for n, pod in pods.items()}
+    drained = {n: is_drained(space, pod) for n, pod in (*((o.name, o.pod) for o in scene.live), *pods.items())}
     return handover.decide(
         Facts(
             now=scene.snapshot.now,
@@ -260,8 +277,9 @@ def _walk(
             originals=scene.live,
             own={name: s for r in groups for name, s in r.own.items()},
             shadows=shadows,
-            needed=needed,
-            inside=frozenset(p["metadata"]["name"] for p in pods if inside(scene.services, p)),
+            needed=frozenset(n for r in groups for n in r.shadows),
+            inside=frozenset(n for n, pod in pods.items() if is_inside(space, pod)),
+            served=frozenset(o.name for o in scene.live if services_of(space, labels_of(o.pod))),
             listed=listed,
             drained=drained,
             rehearsed=frozenset(
@@ -272,15 +290,12 @@ def _walk(
     )
 
 
-def _add_shadows(
-    outcome: Outcome, scene: Scene, groups: Iterable[Revision], quiet: Mapping[str, dict[str, str] | None], bodies: Mapping[str, Obj]
-) -> None:
+def _add_shadows(outcome: Outcome, scene: Scene, groups: Iterable[Revision], faces: Mapping[str, Face], bodies: Mapping[str, Obj]) -> None:
     joined = bool(outcome.walk and outcome.walk.joined)
-    wanted_by = [s["spec"]["selector"] for s in scene.services]
     for r in groups:
-        calm = quiet[r.hash] or {}
-        shown = selectors.joined_labels(calm, _unmarked(labels_of(r.originals[0].pod)), wanted_by) if joined else calm
         for name in r.shadows:
+            face = faces[name]
+            shown = face.joined(services_of(scene.space, face.full)) if joined else face.quiet or {}
             live, body = scene.our("Pod", name), bodies[name]
             if live and annotations_of(live).get(names.SPEC_HASH) != r.hash:
                 message = "is not the shadow we made: its spec hash differs; it is deleted and made again"
@@ -314,7 +329,6 @@ def _slow(scene: Scene, pod: Obj | None) -> list[Problem]:
 def _add_surplus(outcome: Outcome, scene: Scene, surplus: Mapping[str, Obj]) -> None:
     """Shadows that no original needs any more: out of the Services, a rest for the proxies, then gone."""
     assert outcome.walk is not None
-    wanted_by = [s["spec"]["selector"] for s in scene.services]
     for name, live in surplus.items():
         if name not in outcome.walk.kept:
             continue
@@ -322,9 +336,9 @@ def _add_surplus(outcome: Outcome, scene: Scene, surplus: Mapping[str, Obj]) -> 
         if since := outcome.walk.retiring.get(name):
             notes[names.DRAINED_SINCE] = since
         labels = labels_of(live)
-        if not outcome.walk.joined and inside(scene.services, live):
-            shown = {k for selector in wanted_by for k in selector}
-            labels = {k: v for k, v in labels.items() if k not in shown}
+        if not outcome.walk.joined and is_inside(scene.space, live):
+            quiet = selectors.quiet_labels(_unmarked(labels), scene.space.services) or {}
+            labels = {**quiet, **our_labels(scene.workload, "shadow")}
         outcome.add(
             {**live, "metadata": {**live["metadata"], "annotations": notes, "labels": labels}}, "leave: no original needs it any more"
         )

@@ -25,7 +25,8 @@ class Facts:
     own: name of each original's own shadow. shadows: every shadow, needed or live -> the live Pod, or None.
     needed: shadows that originals need.
     inside: shadows that the target's Services select by their labels now.
-    listed: Pod name -> whether every Service of the target has it as a ready endpoint. drained: whether none has.
+    served: originals that a Service selects. listed: Pod name -> whether every Service that selects it (a shadow: its original)
+    has it as a ready endpoint. drained: whether none has.
     rehearsed: originals whose node has started the carrier. configs: configuration hash by container, once there is one.
     """
 
@@ -36,6 +37,7 @@ class Facts:
     shadows: Mapping[str, Obj | None]
     needed: frozenset[str]
     inside: frozenset[str]
+    served: frozenset[str]
     listed: Mapping[str, bool]
     drained: Mapping[str, bool]
     rehearsed: frozenset[str]
@@ -143,7 +145,7 @@ def _next(item: Original, facts: Facts) -> Next:
 
     if swap and not item.held:
         if _covered(item, facts) and _prepared(item, facts):
-            return Next(now_images, True, "", replaced, confirmed, True, "hold: its shadow serves now, take it out of the endpoints")
+            return Next(now_images, True, "", replaced, confirmed, True, _why_hold(item, facts))
         touched = item.carried or bool(replaced)
         return Next(now_images, False, "", replaced, confirmed, touched, _waiting(item, confirmed))
     if swap:
@@ -171,6 +173,12 @@ def _next(item: Original, facts: Facts) -> Next:
         )
     reason = "deliver the configuration" if item.carried else "take our marks off"
     return Next(now_images, False, "", {}, confirmed, item.carried, reason)
+
+
+def _why_hold(item: Original, facts: Facts) -> str:
+    if item.name in facts.served:
+        return "hold: its shadow serves now, take it out of the endpoints"
+    return "hold: all is ready for the swap; it is in no Service"
 
 
 def _waiting(item: Original, confirmed: Mapping[str, str]) -> str:

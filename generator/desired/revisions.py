@@ -24,6 +24,12 @@ class Revision:
     own: Mapping[str, str]
     shadows: tuple[str, ...]
 
+    @property
+    def models(self) -> dict[str, Original]:
+        """The original that each shadow takes after; a spare one after the oldest."""
+        owners = {shadow: o for o in self.originals for shadow in (self.own[o.name],)}
+        return {shadow: owners.get(shadow, self.originals[0]) for shadow in self.shadows}
+
 
 def revisions(workload: Workload, originals: Iterable[Original], pinned: bool, floor: int) -> tuple[Revision, ...]:
     """Group originals by revision, newest last.

@@ -14,7 +14,6 @@ from generator.asked.admission import Intent
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.workload import Original
 from generator.desired.group import Outcome
-from generator.desired.handover import needs_swap
 from generator.desired.preflight import concerns
 from generator.errors import Problem
 
@@ -86,7 +85,7 @@ def _programmed(item: Original, outcome: Outcome, container: str) -> bool:
     """Whether this Pod's carrier serves and has confirmed the configuration of now."""
     c = item.containers.get(container)
     current = outcome.configs.get(container)
-    if c is None or current is None or not c.carried or item.held or needs_swap(item, {container: c.image}):
+    if c is None or current is None or not c.carried or not c.settled or item.held:
         return False
     return c.confirmed == f"{current}@{c.container_id}"
 
