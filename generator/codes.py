@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from generator.names import RECORDED
+
 
 class Code(NamedTuple):
     """`severity` as in `errors.Problem`; `meaning` and `cure` are the general text, a Problem has the particular one."""
@@ -26,7 +28,7 @@ CODES: dict[str, Code] = {
     "AmbiguousScalar": Code("input", "A plain scalar means one thing in YAML 1.1 and another in YAML 1.2 (yes, no, on, off, 0644, 12:30).", "Quote it, or write true, false, 0o644 or 420."),
     "NotAnObject": Code("input", "A document is not a Kubernetes object: apiVersion, kind or metadata.name is missing or of the wrong type.", "Give whole objects, as `kubectl get -o yaml` prints them."),
     "DuplicateObject": Code("input", "The same object (kind, namespace, name) is in the stream twice with different content.", "Keep the newer one."),
-    "SnapshotIncomplete": Code("input", "An object that another one refers to is not in the stream, so the truth about the target cannot be read.", "Record with `kubectl get pods,services,deployments,replicasets,statefulsets,daemonsets,endpointslices,networkpolicies,pdb,hpa,pvc,resourcequotas,configmaps -o yaml`."),
+    "SnapshotIncomplete": Code("input", "An object that another one refers to is not in the stream, so the truth about the target cannot be read.", f"Record with `kubectl get {RECORDED} -o yaml`."),
     "WrongType": Code("input", "A field has a value of the wrong type.", "Give the type that is named."),
     "UnknownField": Code("input", "A field is not part of GefyraBridge or GefyraBridgeMount.", "Remove or correct it; the nearest known field is named."),
     "BadTime": Code("input", "A time is not RFC 3339.", "Write 2026-11-24T22:00:00Z."),
@@ -61,7 +63,7 @@ CODES: dict[str, Code] = {
     "MeshSidecar": Code("warning", "The Pod carries a service mesh proxy; it runs in the original and again in the shadow.", "Check the mesh's telemetry after bridging; exclude the carrier's hop to the shadow from mTLS if it fails."),
     "ImagePolicy": Code("warning", "Something in the cluster may refuse the carrier image: an image policy, a pull policy of Never, or missing pull secrets. The rehearsal shows it before a live container is touched.", "Allow or load the carrier image."),
     "Autoscaler": Code("warning", "A HorizontalPodAutoscaler scales the target; it now sees idle carriers and may scale it down. Shadows stay as many as the originals were.", "Expect fewer originals; raise minReplicas if that matters."),
-    "DisruptionBudget": Code("warning", "While originals are held, a PodDisruptionBudget counts them as not ready and blocks evictions for those seconds; shadows are outside the budget.", "Nothing to do; a node drain at that moment waits."),
+    "DisruptionBudget": Code("warning", "While originals are held, a PodDisruptionBudget counts them as not ready and may block evictions for those seconds. Shadows are outside the budget but while they are joined.", "Nothing to do; a node drain at that moment waits."),
     "DisruptionBudgetSelectsAll": Code("refused", "A PodDisruptionBudget or other selector of the namespace matches whatever labels a shadow has.", "Narrow the selector."),
     "QuotaExceeded": Code("refused", "The namespace's ResourceQuota has no room for the shadows and rehearsals.", "Raise the quota by what is named, or scale down."),
     "ServicePublishesNotReady": Code("warning", "A Service of the target publishes addresses that are not ready, so an original cannot be taken out of it while its image is swapped.", "Expect refused connections through that Service for under a second per Pod."),
@@ -73,6 +75,9 @@ CODES: dict[str, Code] = {
     "WorkloadPaused": Code("warning", "The Deployment's rollout is paused; the Pods that run are bridged, those of the next revision when they come.", "Nothing to do."),
     "WorkloadDeleting": Code("refused", "The target is being deleted.", "Nothing to do; the mount waits for a new one until its missingGracePeriod ends."),
     "TargetMissing": Code("refused", "The target is not in the cluster.", "Create it, or delete the mount."),
+    "NoService": Code("warning", "No Service selects the Pods, so nobody can be kept away from an original while its image is swapped: whoever connects to the Pod's own address meets a restart.", "Expect refused connections to the Pod's address for about a second."),
+    "AntiAffinity": Code("warning", "The Pods keep apart from each other by a required podAntiAffinity, which their shadows have too: each shadow needs a node without a Pod of the target.", "Have enough nodes, or make the anti-affinity preferred."),
+    "MarksLost": Code("refused", "A Pod runs a carrier image, and the note of its original image is gone.", "Put back the annotation that is named, or delete the Pod."),
     "NoReadyPods": Code("warning", "The target has no ready Pod, so there is nothing to bridge yet.", "Scale it up or mend it."),
     "PodTerminating": Code("warning", "A Pod of the target is being deleted; it is left alone.", "Nothing to do."),
     "PodFailed": Code("warning", "A Pod of the target has failed or was evicted; it is left alone.", "Delete it when you have read why."),

@@ -7,6 +7,10 @@ import hashlib
 GROUP = "bascule.dev"
 API_VERSION = "gefyra.dev/v1"
 CONTROL_NAMESPACE = "gefyra"
+RECORDED = (
+    "pods,services,deployments,replicasets,statefulsets,daemonsets,endpointslices,"
+    "networkpolicies,pdb,hpa,pvc,resourcequotas,configmaps"
+)  # what `kubectl get` has to record of a namespace
 SETTINGS_CONFIGMAP = "bascule"
 DEFAULT_CARRIER_IMAGE = "bascule-carrier2:0.1.0"
 

@@ -22,7 +22,7 @@ class Change:
     """One write.
 
     patch: RFC 6902 operations, for `patch`. body: the object, for `create`. subresource: "status" or "".
-    restarts: containers that this write restarts.
+    restarts: containers that this write restarts. foreign: the object is neither ours nor a Pod of a target; a bug if it is ever true.
     """
 
     op: Literal["create", "patch", "delete"]
@@ -32,6 +32,7 @@ class Change:
     body: Obj | None = None
     subresource: str = ""
     restarts: int = 0
+    foreign: bool = False
 
 
 _CREATE_ORDER = ("NetworkPolicy", "Service", "ConfigMap", "Pod")
@@ -71,16 +72,17 @@ def _live(snapshot: Snapshot, key: Key) -> Obj | None:
 
 def _patches(key: Key, live: Obj, desired: Obj, reason: str) -> Iterable[Change]:
     """One patch of the object and, for a Pod, one of its status: a subresource is a write of its own."""
+    foreign = not is_ours(live) and key.kind != "Pod" and key.kind not in OUR_KINDS.values()
     if key.kind != "Pod":
-        yield Change("patch", key, reason, tuple(patch(live, desired)))
+        yield Change("patch", key, reason, tuple(patch(live, desired)), foreign=foreign)
         return
-    main = {**desired, "status": live["status"]} if "status" in live else {k: v for k, v in desired.items() if k != "status"}
+    status = live.get("status")
+    main = {k: v for k, v in desired.items() if k != "status"} | ({} if status is None else {"status": status})
     if operations := patch(live, main):
         pairs = zip(live["spec"]["containers"], desired["spec"]["containers"], strict=True)
         yield Change("patch", key, reason, tuple(operations), restarts=sum(a.get("image") != b.get("image") for a, b in pairs))
-    if live.get("status") != desired.get("status"):
-        only = {**live, "status": desired["status"]}
-        guarded = [op for op in patch(live, only) if op["path"] != "/metadata/resourceVersion"]
+    if desired.get("status", status) != status:
+        guarded = [op for op in patch(live, {**live, "status": desired["status"]}) if op["path"] != "/metadata/resourceVersion"]
         yield Change("patch", key, reason, tuple(guarded), subresource="status")
 
 
@@ -97,20 +99,26 @@ def _why_delete(obj: Obj) -> str:
     return "no original needs it any more" if role == "shadow" else "nothing of the target is bridged any more"
 
 
-def summary(changes: Iterable[Change]) -> dict[str, int]:
-    """The counts a person wants first. edited: objects that are neither ours nor Pods of a target; always 0."""
+def summary(rounds: Iterable[Iterable[Change]]) -> dict[str, int]:
+    """The counts a person wants first, over rounds of changes: objects created, patched, deleted; containers restarted.
+
+    An object counts once in a round, however many writes it takes. edited: objects that are neither ours nor Pods of a target.
+    state: reports of the state of bridges and mounts.
+    """
     counts: Counter[str] = Counter()
-    for c in changes:
-        state = c.key.kind in OUR_KINDS.values()
-        counts["state" if state and c.op == "patch" else c.op] += 1
-        counts["restarts"] += c.restarts
-        counts["edited"] += c.op == "patch" and not state and c.key.kind not in ("Pod", "Service", "ConfigMap", "NetworkPolicy")
+    for changes in rounds:
+        writes = list(changes)
+        reports = {c.key for c in writes if c.op == "patch" and c.key.kind in OUR_KINDS.values()}
+        counts["state"] += len(reports)
+        counts.update(op for op, _ in {(c.op, c.key) for c in writes if c.key not in reports})
+        counts["restarts"] += sum(c.restarts for c in writes)
+        counts["edited"] += len({c.key for c in writes if c.foreign})
     return {k: counts[k] for k in ("create", "patch", "delete", "restarts", "edited", "state")}
 
 
-def summary_line(changes: Iterable[Change]) -> str:
+def summary_line(rounds: Iterable[Iterable[Change]]) -> str:
     """The counts as one line."""
-    n = summary(changes)
+    n = summary(rounds)
     parts = f"{n['create']} create, {n['patch']} patch, {n['delete']} delete"
     restarts = f"{n['restarts']} container{'s' * (n['restarts'] != 1)} restart{'s' * (n['restarts'] == 1)}"
     return f"{parts}; {restarts}; {n['edited']} objects of yours are edited"

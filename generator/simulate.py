@@ -223,7 +223,7 @@ def _endpoints(state: World) -> World:
 
 
 def _known(endpoint: Obj) -> tuple[Any, ...]:
-    return (tuple(endpoint["addresses"]), endpoint.get("conditions", {}).get("ready"), endpoint.get("targetRef", {}).get("name"))
+    return (tuple(endpoint.get("addresses") or ()), endpoint.get("conditions", {}).get("ready"), endpoint.get("targetRef", {}).get("name"))
 
 
 def _endpoint(pod: Obj, always: bool) -> Obj:

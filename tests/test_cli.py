@@ -171,7 +171,7 @@ def test_needs_input(name: str) -> None:
     result = bascule(name, *extra)
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"kubectl get all,endpointslices -n shop -o yaml | bascule {name} -f -" in result.stderr
+    assert f"| bascule {name} -f - -f bridges.yaml" in result.stderr
 
 
 def test_a_mistake_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -716,6 +716,18 @@ def _metadata(**more: Any) -> Callable[[Obj], Obj]:
     return lambda o: {**o, "metadata": {**o["metadata"], **more}}
 
 
+problem("NoService", "No Service selects the Pods.", [o for o in web(ALICE) if o["kind"] != "Service"])
+KEEP_APART = {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "kubernetes.io/hostname"}
+problem(
+    "AntiAffinity",
+    "Each Pod demands a node of its own.",
+    spec(affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [KEEP_APART]}}),
+)
+problem(
+    "MarksLost",
+    "Somebody took the annotations off a carrier.",
+    _pods(lambda o: {**o, "spec": {**o["spec"], "containers": [{**container(), "image": "bascule-carrier2:0.1.0"}]}}, 1),
+)
 problem(
     "StaticPod",
     "A Pod is the mirror of a file on its node.",

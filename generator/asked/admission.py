@@ -82,10 +82,11 @@ def read(snapshot: Snapshot) -> Intent:
             intent.targets[key_of(bridge.obj)] = at
             wishes.setdefault(at, []).append(bridge)
     for (workload, container), wishing in wishes.items():
-        claims = intent.claims.setdefault(workload, {})
-        claim = claims.get(container) or Claim(container, None, (), _ports(snapshot, workload, container))
+        mounted = intent.claims.get(workload, {}).get(container)
+        claim = mounted or Claim(container, None, (), _ports(snapshot, workload, container))
         admitted = _admit(claim, wishing, intent)
-        claims[container] = Claim(container, claim.mount, tuple(admitted), claim.ports)
+        if mounted or admitted:
+            intent.claims.setdefault(workload, {})[container] = Claim(container, claim.mount, tuple(admitted), claim.ports)
     return intent
 
 
@@ -248,6 +249,6 @@ def _ports_fit(claim: Claim, bridge: Bridge) -> list[Problem]:
         else:
             listed = ", ".join(str(n) for n in sorted(known)) or "none"
             message = f"container {claim.container} has no port {remote} (there: {listed})"
-            cure = f'Write portMappings: ["{local}:{next(iter(sorted(known)), 8080)}"] (LOCAL:REMOTE).'
+            cure = f'Write portMappings: ["{local}:{min(known)}"] (LOCAL:REMOTE).' if known else f"Declare containerPort {remote} in it."
             found.append(Problem("PortUnknown", place, message, cure))
     return found

@@ -94,6 +94,10 @@ class Bascule(click.Group):
         except BrokenPipeError:
             _hush()
             ctx.exit(_NO_READER)
+        except OSError as error:
+            _hush()
+            click.echo(f"error: the output cannot be written: {error.strerror or error}", err=True)
+            ctx.exit(2)
         except Exception as error:
             if os.environ.get("BASCULE_TRACEBACK") == "1":
                 raise
@@ -158,12 +162,15 @@ def color_option(command: Any) -> Any:
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version.")
 @color_option
 def main() -> None:
-    r"""Per-user bridges into a Kubernetes workload, rendered declaratively.
+    """Per-user bridges into a Kubernetes workload, rendered declaratively.
 
     All commands read Kubernetes objects: what `kubectl get ... -o yaml` prints, with the bridges and mounts in it or
     beside it. No command here talks to a cluster or changes anything in it.
 
     \b
-      kubectl get all,endpointslices,networkpolicies,pdb,hpa,pvc -n shop -o yaml > shop.yaml
-      bascule plan -f shop.yaml -f bridges.yaml
+      kubectl get -n shop -o yaml pods,services,deployments,replicasets,\\
+      statefulsets,daemonsets,endpointslices,networkpolicies,pdb,hpa,pvc,\\
+      resourcequotas,configmaps > shop.yaml
+      kubectl get -n gefyra -o yaml gefyrabridges,gefyrabridgemounts > asked.yaml
+      bascule plan -f shop.yaml -f asked.yaml
     """

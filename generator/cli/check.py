@@ -72,4 +72,4 @@ def check(ctx: click.Context, stream: Stream, output: str) -> None:
         view.show(data.as_json("Check", problems=[data.problem_data(p) for p in problems]))
     else:
         view.show(as_text(problems, desired, view.width()), _PAINT)
-    ctx.exit(2 if desired is None else int(any(p.severity == "refused" for p in problems)))
+    ctx.exit(2 if desired is None else int(any(p.severity != "warning" for p in problems)))

@@ -13,7 +13,7 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.command
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
-    r"""Print the completion script for a shell.
+    """Print the completion script for a shell.
 
     \b
       bash  echo 'source <(bascule completion bash)' >> ~/.bashrc

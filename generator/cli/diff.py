@@ -37,14 +37,14 @@ def as_text(snapshot: Snapshot, desired: Desired, changes: Iterable[Change]) -> 
         after = None if change.op == "delete" else wanted[change.key]
         part = f", {change.subresource}" if change.subresource else ""
         lines += [f"{SIGNS[change.op]} {change.key}{part}: {change.reason}", *_hunks(_lines(live, change), _lines(after, change)), ""]
-    lines.append(summary_line(changes) if changes else "no differences")
+    lines.append(summary_line([changes]) if changes else "no differences")
     return "\n".join(lines) + "\n"
 
 
 def as_json(changes: Iterable[Change]) -> str:
     """The changes with their patches."""
     changes = tuple(changes)
-    return data.as_json("Diff", summary=summary(changes), changes=[data.change_data(c) for c in changes])
+    return data.as_json("Diff", summary=summary([changes]), changes=[data.change_data(c) for c in changes])
 
 
 def _lines(obj: Obj | None, change: Change) -> list[str]:

@@ -204,7 +204,7 @@ def _header(_: click.Context, __: click.Parameter, lines: tuple[str, ...]) -> li
 @input_options
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def explain(stream: Stream, method: str, url: str, target: str, port: int, headers: list[tuple[str, str]], output: str) -> None:
-    r"""Say which bridge gets a request, by which rule, and why the others do not.
+    """Say which bridge gets a request, by which rule, and why the others do not.
 
     URL may be a path. The answer is that of the carrier once its configuration is in force; `not yet` says when it is not.
 

@@ -53,7 +53,7 @@ def target_graph(stream: Stream, target: str) -> Graph:
 @input_options
 @click.option("-o", "--output", type=click.Choice(["mermaid", "svg", "json"]), default="mermaid", show_default=True)
 def graph(stream: Stream, target: str, output: str) -> None:
-    r"""Draw the routes of a target: client, Services, carriers, bridges with their rules, shadows.
+    """Draw the routes of a target: client, Services, carriers, bridges with their rules, shadows.
 
     They are drawn as they are when all steps of `bascule plan` are done.
 

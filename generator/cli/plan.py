@@ -33,7 +33,7 @@ def as_text(run: Run, problems: Iterable[Problem], columns: int) -> str:
     else:
         rounds = f"{len(run.steps)} step{'s' * (len(run.steps) != 1)}"
         pace = f", about {seconds(run):.0f} seconds; containers that start slowly add their time" if len(run.steps) > 1 else ""
-        lines = [summary_line(changes), rounds + pace, ""]
+        lines = [summary_line(s.changes for s in run.steps), rounds + pace, ""]
         for number, step in enumerate(run.steps, 1):
             lines += _step(number, step.changes, columns)
         lines += ["", *_end(run, columns)]
@@ -46,7 +46,7 @@ def as_data(kind: str, run: Run, problems: Iterable[Problem]) -> dict[str, Any]:
     """The same with every change in full."""
     return data.envelope(
         kind,
-        summary=summary(run.changes),
+        summary=summary(s.changes for s in run.steps),
         converged=run.converged,
         seconds=seconds(run),
         steps=[{"now": s.now, "changes": [data.change_data(c) for c in s.changes]} for s in run.steps],

@@ -56,6 +56,8 @@ def render(stream: Stream, output: str, output_dir: Path | None) -> None:
     These are whole objects: those that bascule makes, and the Pods, bridges and mounts that it patches. The same input gives
     the same bytes. Warnings and refusals go to standard error. Exit code 0; 2 if the input cannot be used.
     """
+    if output_dir is not None and not output_dir.name:
+        raise click.UsageError("--output-dir is empty; name a folder.")
     if output_dir and output != "yaml":
         raise click.UsageError(f"--output-dir writes YAML files; leave out -o {output}.")
     _, desired = stream.judged()

@@ -16,14 +16,15 @@ from generator.asked.admission import template_of
 from generator.asked.values import workload
 from generator.cli import color_option
 from generator.cluster.shape import misshapen
-from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot
+from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot, key_of
 from generator.cluster.times import after, parse
 from generator.desired.generate import Desired, generate
 from generator.errors import InputError, Problem
+from generator.names import RECORDED
 from generator.text import reading as text
 from generator.text.walk import Place
 
-_EXAMPLE = "for example:\n  kubectl get all,endpointslices -n shop -o yaml | bascule {} -f - -f bridges.yaml"
+_EXAMPLE = f"for example:\n  kubectl get -n shop -o yaml {RECORDED} | bascule {{}} -f - -f bridges.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,14 @@ class Stream:
         return self
 
     def judged(self) -> tuple[Snapshot, Desired]:
-        """The snapshot and what should exist. Raises InputError if the input cannot be used."""
+        """The snapshot and what should exist. Raises InputError if the input cannot be used.
+
+        A bridge or mount that is in the cluster already (it has a uid) keeps only itself out: others' mistakes block nobody.
+        """
         snapshot = Snapshot.of(self.usable().objects, self.now)
         desired = generate(snapshot)
-        if fatal := [p for p in desired.problems if p.severity == "input"]:
+        kept_out = {p for obj in snapshot.controls if "uid" in obj["metadata"] for p in desired.intent.problems.get(key_of(obj), ())}
+        if fatal := [p for p in desired.problems if p.severity == "input" and p not in kept_out]:
             raise InputError(*fatal)
         return snapshot, desired
 
@@ -92,12 +97,14 @@ def read(files: Iterable[str], now: str | None) -> Stream:
 
 def _objects(name: str) -> tuple[list[Obj], tuple[Problem, ...]]:
     source = "stdin" if name == "-" else name
+    if name == "-" and sys.stdin is None:
+        return [], (Problem("FileNotReadable", source, "it is closed", "Give the input with -f FILE, or through a pipe."),)
     try:
         raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return [], (Problem("FileNotReadable", source, reason, "Check the path; - reads standard input."),)
-    if not raw.strip():
+    if not raw.replace(b"-", b"").strip():
         cure = "Did the command before the pipe fail? Give what `kubectl get ... -o yaml` prints."
         return [], (Problem("NotAnObject", source, "the input is empty", cure),)
     return text.read(raw, source)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,7 +27,9 @@ _TYPES: Final[dict[str, tuple[tuple[type, ...], str]]] = {
     "text": ((str,), "text"),
     "number": ((int,), "a whole number"),
     "flag": ((bool,), "true or false"),
-    "port": ((int, str), "a port's number or name"),
+    "port": ((int, str), "a port's number from 1 to 65535, or its name"),
+    "portnumber": ((int,), "a port's number from 1 to 65535"),
+    "name": ((str,), "a name of small letters, digits, `-` and `.` (RFC 1123)"),
     "quantity": ((int, float, str), "a quantity, as in 100m or 64Mi"),
     "address": ((str,), "an IP address"),
     "time": ((str, type(None)), "a time in quotes"),
@@ -34,8 +37,8 @@ _TYPES: Final[dict[str, tuple[tuple[type, ...], str]]] = {
 
 _TEXTS: Final = {"*": "text"}
 _META: Final = {
-    "name!": "text",
-    "namespace": "text",
+    "name!": "name",
+    "namespace": "name",
     "uid": "text",
     "resourceVersion": "text",
     "generateName": "text",
@@ -50,7 +53,7 @@ _HANDLER: Final = {
     "exec": {"command": ["text"]},
     "httpGet": {"port!": "port", "scheme": "text"},
     "tcpSocket": {"port!": "port"},
-    "grpc": {"port!": "number"},
+    "grpc": {"port!": "portnumber"},
 }
 _AMOUNTS: Final = {"*": "quantity"}
 _CONTAINER: Final = {
@@ -60,7 +63,7 @@ _CONTAINER: Final = {
     "command": ["text"],
     "args": ["text"],
     "env": [{"name!": "text"}],
-    "ports": [{"containerPort!": "number", "name": "text", "protocol": "text", "hostPort": "number"}],
+    "ports": [{"containerPort!": "portnumber", "name": "text", "protocol": "text", "hostPort": "number"}],
     "volumeMounts": [{"name!": "text", "mountPath!": "text", "readOnly": "flag"}],
     "resources": {"requests": _AMOUNTS, "limits": _AMOUNTS},
     "securityContext": {},
@@ -102,7 +105,7 @@ _TEMPLATE: Final = {"metadata": {"labels": _TEXTS, "annotations": _TEXTS}, "spec
 _WORKLOAD: Final = {"spec!": {"selector": _SELECTOR, "template!": _TEMPLATE, "replicas": "number", "paused": "flag"}}
 _NETWORK_PORT: Final = {"port": "port", "protocol": "text", "endPort": "number"}
 _PEER: Final = {"podSelector": _SELECTOR, "namespaceSelector": _SELECTOR, "ipBlock": {"cidr": "text"}}
-_SERVICE_PORT: Final = {"port!": "number", "targetPort": "port", "name": "text", "protocol": "text", "appProtocol": "text"}
+_SERVICE_PORT: Final = {"port!": "portnumber", "targetPort": "port", "name": "text", "protocol": "text", "appProtocol": "text"}
 _CONTROL: Final = {"status": {"conditions": _CONDITIONS}, "stateTransitions": {}}
 
 KINDS: Final[dict[str, Shape]] = {
@@ -123,7 +126,7 @@ KINDS: Final[dict[str, Shape]] = {
             "ports": [_SERVICE_PORT],
         }
     },
-    "EndpointSlice": {"endpoints": [{"addresses": ["text"], "conditions": {"ready": "flag"}, "targetRef": {"name": "text"}}]},
+    "EndpointSlice": {"endpoints": [{"addresses!": ["text"], "conditions": {"ready": "flag"}, "targetRef": {"name": "text"}}]},
     "NetworkPolicy": {
         "spec!": {
             "podSelector": _SELECTOR,
@@ -213,7 +216,24 @@ def _address(value: str) -> None:
         ipaddress.ip_address(value)
 
 
-_READERS: Final[dict[str, Callable[[Any], object]]] = {"quantity": quantity.parse, "address": _address}
+def _port(value: int | str) -> None:
+    if isinstance(value, int) and not 0 < value < 65536:
+        raise ValueError(value)
+
+
+def _rfc1123(value: str) -> None:
+    if not _RFC1123.fullmatch(value):
+        raise ValueError(value)
+
+
+_RFC1123: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
+_READERS: Final[dict[str, Callable[[Any], object]]] = {
+    "quantity": quantity.parse,
+    "address": _address,
+    "port": _port,
+    "portnumber": _port,
+    "name": _rfc1123,
+}
 
 
 def _compiled(shape: Shape) -> Shape:
@@ -227,5 +247,5 @@ def _compiled(shape: Shape) -> Shape:
 
 
 _MUST: Final = "!"
-_ANY: Final = _compiled({"metadata!": _META})
+_ANY: Final = _compiled({"metadata!": {**_META, "name!": "text"}})
 _SHAPES: Final = {kind: _compiled({"metadata!": _META, **shape}) for kind, shape in KINDS.items()}

@@ -11,7 +11,7 @@ def parse(text: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment.astimezone(UTC) if moment.tzinfo and "T" in text.upper() else None
+    return moment.astimezone(UTC) if moment.tzinfo and "T" in text.upper() and 1 < moment.year < 9999 else None
 
 
 def seconds_between(earlier: str, later: str) -> float:

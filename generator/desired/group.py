@@ -24,7 +24,7 @@ from generator.desired.adopt import adopt, adopt_pod
 from generator.desired.carrier_objects import config_hash, config_map, config_name, service, service_name
 from generator.desired.handover import Facts, Handover
 from generator.desired.patched import patched
-from generator.desired.policies import policies
+from generator.desired.policies import COPIED_FROM, policies
 from generator.desired.preflight import Case, claims_of, concerns, preflight
 from generator.desired.revisions import Revision, revisions
 from generator.desired.shadow import our_labels, shadow
@@ -120,6 +120,13 @@ class Scene:
         return tuple({s["metadata"]["name"]: s for s in found}.values())
 
     @cached_property
+    def addresses(self) -> frozenset[str]:
+        """Where the target itself answers: its Pods, its Services and ours, its shadows."""
+        pods = [*(o.pod for o in self.every), *(o for o in self.ours.values() if o["kind"] == "Pod")]
+        services = [*self.services, *(o for o in self.ours.values() if o["kind"] == "Service")]
+        return frozenset([*(ip for pod in pods for ip in ips_of(pod)), *(s["spec"].get("clusterIP", "None") for s in services)])
+
+    @cached_property
     def floor(self) -> int:
         """How many shadows there are at least: the originals when the mount began, noted on Service Y'."""
         live = self.our("Service", service_name(self.workload))
@@ -165,7 +172,7 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     live_shadows = {k.name: o for k, o in scene.ours.items() if labels_of(o)[names.ROLE] == "shadow"}
     shadows: dict[str, Obj | None] = {**dict.fromkeys(bodies), **live_shadows}
     own = {name: s for r in groups for name, s in r.own.items()}
-    reached, outcome.connections = routing.connections(snapshot, (b for claim in claims.values() for b in claim.bridges))
+    reached, outcome.connections = routing.connections(snapshot, (b for claim in claims.values() for b in claim.bridges), scene.addresses)
     _configure(outcome, scene, claims, groups, shadows, reached)
     outcome.walk = _walk(scene, wanted, groups, shadows, faces, outcome.configs)
 
@@ -179,7 +186,7 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
         _add_rehearsals(outcome, scene, groups, wanted)
     if claims and (wanted or scene.touched):
         made = service(workload, claims, scene.floor)
-        outcome.add(adopt(made, scene.our("Service", service_name(workload))), "Service Y': the backup for unmatched traffic")
+        outcome.add(adopt(made, scene.our("Service", service_name(workload))), "the shadows' Service: the backup for unmatched traffic")
         if groups:
             shown = faces[groups[-1].shadows[0]].quiet or {}
             _add_policies(outcome, scene, claims, {**shown, **our_labels(workload, "shadow")}, reached)
@@ -376,7 +383,14 @@ def _add_policies(
     )
     outcome.warn(problems)
     for policy in made:
-        outcome.add(adopt(policy, scene.ours.get(key_of(policy))), "NetworkPolicy: what held for the original holds for its shadow")
+        outcome.add(adopt(policy, scene.ours.get(key_of(policy))), _why_policy(policy))
+
+
+def _why_policy(policy: Obj) -> str:
+    copied = annotations_of(policy).get(COPIED_FROM)
+    if copied:
+        return f"what {copied} allows to and from the original, it allows to and from the shadow"
+    return "carriers may reach shadows and the users' connections"
 
 
 def _leave_foreign(outcome: Outcome, scene: Scene) -> None:

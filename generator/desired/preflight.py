@@ -16,7 +16,7 @@ from generator.cluster import quantity, selectors
 from generator.cluster.endpoints import publishes_unready
 from generator.cluster.ports import undeclared
 from generator.cluster.snapshot import Obj, Snapshot, Space, annotations_of, controller_of, is_ours, key_of, labels_of
-from generator.cluster.workload import Original, Workload, trouble
+from generator.cluster.workload import Original, Workload, ips_of, trouble
 from generator.desired.revisions import Revision
 from generator.errors import Problem
 
@@ -75,7 +75,7 @@ def _rollout(case: Case) -> Iterator[Problem]:
             yield case.problem("PodFailed", f"has failed ({reason}) and is left alone", "Delete it when you have read why.", at)
         elif case.live and (why := o.gone and trouble(o.pod, case.snapshot.now)):
             yield case.problem("RolloutStuck", f"never became ready ({why})", "Mend the rollout; the Pod is bridged once it is ready.", at)
-    if not case.live and not any(_orphans(case)):
+    if not case.live and not any(p.code == "SnapshotIncomplete" for check in (_orphans, _exposure) for p in check(case)):
         yield case.problem("NoReadyPods", "has no ready Pod", "Scale it up or mend it; it is bridged when a Pod is ready.")
 
 
@@ -315,4 +315,61 @@ def _orphans(case: Case) -> Iterator[Problem]:
             yield case.problem("SnapshotIncomplete", message, "Record ReplicaSets with the rest.")
 
 
-CHECKS = (_rollout, _node, _commands, _volumes, _autoscaler, _budgets, _quota, _services, _names, _policy, _orphans)
+def _apart(case: Case) -> Iterator[Problem]:
+    """Required anti-affinity that keeps a Pod away from its own siblings keeps its shadow away from all of them."""
+    for r in case.revisions:
+        labels = labels_of(r.originals[0].pod)
+        rules = ((r.spec.get("affinity") or {}).get("podAntiAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+        if any(selectors.matches(rule.get("labelSelector"), labels) for rule in rules):
+            message = "required podAntiAffinity: each shadow needs a node without a Pod of the target"
+            yield case.problem("AntiAffinity", message, "Have enough nodes, or make it preferred.")
+
+
+def _exposure(case: Case) -> Iterator[Problem]:
+    """Pods that nobody can be kept away from, and Services that the slices speak of and that are not there."""
+    if case.live and not case.services:
+        message = "no Service selects its Pods; whoever connects to their own addresses meets the restart"
+        yield case.problem("NoService", message, "Expect refused connections for about a second per Pod.")
+    known = {s["metadata"]["name"] for s in case.space.by_kind.get("Service", ())}
+    addresses = {ip for o in case.every for ip in ips_of(o.pod)}
+    for name, pieces in sorted(case.space.slices.items()):
+        found = {a for piece in pieces for e in piece.get("endpoints") or () for a in e.get("addresses") or ()}
+        if name not in known and found & addresses:
+            yield case.problem(
+                "SnapshotIncomplete", f"an EndpointSlice names Service {name}, which is not in the stream", "Record Services with the rest."
+            )
+    said = (case.workload.obj or {}).get("status", {}).get("readyReplicas") or 0
+    if said and not case.every:
+        yield case.problem(
+            "SnapshotIncomplete", f"its status has {said} ready Pods and none is in the stream", "Record Pods with the rest."
+        )
+
+
+def _marks(case: Case) -> Iterator[Problem]:
+    """Pods that run a carrier of ours without the note of what they ran before."""
+    ours = {case.snapshot.carrier_image, *case.images.values()}
+    for o in case.every:
+        for c in o.containers.values():
+            if c.image in ours and not c.carried:
+                note = f"annotation original-image.bascule.dev/{c.name}: IMAGE"
+                yield case.problem(
+                    "MarksLost", f"runs {c.image} and its {note} is gone", f"Put back the {note}, or delete the Pod.", f"Pod {o.name}"
+                )
+
+
+CHECKS = (
+    _rollout,
+    _node,
+    _commands,
+    _volumes,
+    _autoscaler,
+    _budgets,
+    _quota,
+    _services,
+    _names,
+    _policy,
+    _orphans,
+    _apart,
+    _exposure,
+    _marks,
+)

@@ -14,6 +14,8 @@ from generator.cluster.workload import Original, hostname_of, ips_of
 from generator.errors import Problem
 from generator.rules import precedence as rules
 
+_NONE_YET = "the connection provider has reported none yet"
+
 
 class Connection(NamedTuple):
     """Where a bridge's requests leave the carrier: the address, and how a NetworkPolicy names the other side."""
@@ -23,19 +25,27 @@ class Connection(NamedTuple):
     peer_port: int
 
 
-def connections(snapshot: Snapshot, bridges: Iterable[Bridge]) -> tuple[dict[tuple[str, int], Connection], dict[Key, list[Problem]]]:
-    """(bridge name, container port) -> Connection, and what keeps the others in the cluster."""
+def connections(
+    snapshot: Snapshot, bridges: Iterable[Bridge], ours: frozenset[str] = frozenset()
+) -> tuple[dict[tuple[str, int], Connection], dict[Key, list[Problem]]]:
+    """(bridge name, container port) -> Connection, and what keeps the others in the cluster.
+
+    ours: addresses of the target's own Pods and Services, where a bridge would lead in a circle.
+    """
     found: dict[tuple[str, int], Connection] = {}
     problems: dict[Key, list[Problem]] = {}
     for bridge in bridges:
         for remote, _ in bridge.ports:
             endpoint = bridge.endpoints.get(remote, "")
-            connection = connect(snapshot, endpoint) if endpoint else "the connection provider has reported none yet"
+            connection = connect(snapshot, endpoint) if endpoint else _NONE_YET
+            if isinstance(connection, Connection) and connection.address.host in ours:
+                connection = f"clusterEndpoint {endpoint!r} leads back into the target"
             if isinstance(connection, Connection):
                 found[bridge.name, remote] = connection
             else:
                 key = key_of(bridge.obj)
-                cure = 'Wait for the provider; it writes clusterEndpoint: {"8080": "NAME.NAMESPACE.svc.cluster.local:10000"}.'
+                wait = "Wait for the provider; it writes" if connection is _NONE_YET else "The provider should write"
+                cure = f'{wait} clusterEndpoint: {{"{remote}": "NAME.NAMESPACE.svc.cluster.local:10000"}}.'
                 problems.setdefault(key, []).append(Problem("EndpointUnresolved", str(key), f"port {remote}: {connection}", cure))
     return found, problems
 
@@ -51,6 +61,8 @@ def connect(snapshot: Snapshot, endpoint: str) -> Connection | str:
         ip = ipaddress.ip_address(host)
     except ValueError:
         return _named(snapshot, host, port)
+    if ip.is_loopback or ip.is_unspecified or ip.is_multicast or ip.is_link_local or "%" in host:
+        return f"{host} is no address that a Pod of the cluster can be reached at"
     if service := snapshot.cluster_ips.get(str(ip)):
         return _service(service, port)
     return Connection(Address(str(ip), port), {"ipBlock": {"cidr": f"{ip}/{ip.max_prefixlen}"}}, port)

@@ -15,8 +15,9 @@ from generator.cluster import tracking
 from generator.cluster.snapshot import Obj, annotations_of
 from generator.cluster.workload import Original, Workload
 
-_DROPPED = ("nodeName", "ephemeralContainers", "serviceAccount", "priority", "preemptionPolicy", "schedulingGates")
-"""Set by the API server or the scheduler for one Pod; Priority admission computes the last two from the class again."""
+_DROPPED = ("nodeName", "ephemeralContainers", "serviceAccount", "priority", "preemptionPolicy", "schedulingGates", "readinessGates")
+"""Set by the API server or the scheduler for one Pod (Priority admission computes priority from the class again), and gates that
+an outside controller opens for Pods it knows: it knows nothing of shadows (KEP-580)."""
 
 
 def application_spec(original: Original, pinned: bool) -> dict[str, Any]:

@@ -93,6 +93,8 @@ def decide(asked: Request, candidates: Iterable[Candidate]) -> tuple[Candidate |
         else:
             winner = candidate
             verdicts.append(Verdict(candidate, True, "first of the rules that match"))
+    if sum(v.matched for v in verdicts) == 1:
+        verdicts = [replace(v, reason="only rule that matches") if v.matched else v for v in verdicts]
     return winner, tuple(verdicts)
 
 
