@@ -44,6 +44,7 @@ CODES: dict[str, Code] = {
     "PortNotHttp": Code("refused", "A bridge with rules names a UDP port; rules need HTTP.", "Name a TCP port that speaks HTTP."),
     "TlsPortNoCertificate": Code("refused", "A bridge with rules names a port that speaks TLS and the mount brings no certificate; without one the port is passed through unread.", "Give the mount providerParameter.tls, per port or for all."),
     "EndpointUnresolved": Code("warning", "The bridge's connection has not reported where its traffic goes, or names a host that is neither an IP address nor a Service in the stream; its requests stay in the cluster.", "Wait for the connection provider, or check clusterEndpoint."),
+    "ObjectInvalid": Code("refused", "A bridge or mount that is in the cluster already is not valid; in a file of your own the same mistake ends the command with exit code 2. It keeps only itself out.", "Correct or delete it; the message begins with the code of the mistake."),
     "BridgeExpired": Code("warning", "The bridge's sunset lies in the past: it is removed.", "Create it again with a later sunset."),
     # --- a mount or its target (generator/desired/preflight.py)
     "MountDuplicate": Code("refused", "Another, older mount has the same target.", "Use that one; a workload and container is mounted once."),

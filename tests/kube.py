@@ -17,6 +17,11 @@ def meta(name: str, namespace: str = "shop", **more: Any) -> Obj:
     return {"name": name, "namespace": namespace, "uid": uid, "resourceVersion": "7", "creationTimestamp": BORN, **more}
 
 
+def asked(name: str, **more: Any) -> Obj:
+    """Metadata of a bridge or mount as in a user's own file, but for a time of birth, so that ages are known."""
+    return {k: v for k, v in meta(name, "gefyra", **more).items() if k != "uid"}
+
+
 def owned(kind: str, owner: Obj) -> list[Obj]:
     """OwnerReferences to a controller."""
     reference = {"apiVersion": "apps/v1", "kind": kind, "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}
@@ -111,7 +116,7 @@ def service(
 def mount(name: str, target: str, container: str = "app", namespace: str = "shop", **more: Any) -> Obj:
     """A GefyraBridgeMount as Gefyra's command line makes it."""
     body = {"targetNamespace": namespace, "target": target, "targetContainer": container, "provider": "carrier2mount", **more}
-    return {"apiVersion": "gefyra.dev/v1", "kind": "gefyrabridgemount", "metadata": meta(name, "gefyra"), **body}
+    return {"apiVersion": "gefyra.dev/v1", "kind": "gefyrabridgemount", "metadata": asked(name), **body}
 
 
 def bridge(
@@ -139,7 +144,7 @@ def bridge(
     return {
         "apiVersion": "gefyra.dev/v1",
         "kind": "gefyrabridge",
-        "metadata": meta(name, "gefyra", labels={"gefyra.dev/client": client}),
+        "metadata": asked(name, labels={"gefyra.dev/client": client}),
         **body,
         **more,
     }

@@ -414,6 +414,19 @@ def test_any_damage_is_borne_or_said(at: tuple[int, tuple[str | int, ...]], part
     assert (result.exit_code == 2) == bool(re.search("^error ", result.stderr, re.MULTILINE))
 
 
+@pytest.mark.parametrize("mistake", [{"targt": "x"}, {"portMappings": "3000:8080"}, {"sunset": "soon"}, {"target": "nothing"}])
+def test_what_is_wrong_in_the_cluster_keeps_only_itself_out(mistake: dict[str, Any]) -> None:
+    """A bridge that has a uid blocks nobody else, whatever is wrong with it; in a file of one's own it is an error."""
+    theirs = {**kube.bridge("zoe", "web", []), **mistake}
+    live = {**theirs, "metadata": {**theirs["metadata"], "uid": "1"}}
+    given = ("explain", "GET", "/jane", *TARGET, "-f")
+
+    assert bascule(*given, save([*cluster(), *bridges(), theirs]), *AT).exit_code == 2
+    result = bascule(*given, save([*cluster(), *bridges(), live]), *AT)
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "jane gets it")
+    assert bascule("check", "-f", save([*cluster(), *bridges(), live]), *AT).exit_code == 1
+
+
 def test_every_error_of_the_input_is_tried_here() -> None:
     """The table above has each code of severity `input`."""
     tried = {code for code, _, _ in BAD.values()} | {"FileNotReadable", "FileNotWritable"}

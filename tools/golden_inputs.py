@@ -556,7 +556,7 @@ problem(
         ALICE,
         {
             **by("bob", header("x-user", "alice"), number=2),
-            "metadata": kube.meta("bob", "gefyra", creationTimestamp="2026-11-24T21:00:00Z"),
+            "metadata": kube.asked("bob", creationTimestamp="2026-11-24T21:00:00Z"),
         },
     ),
 )
@@ -727,6 +727,11 @@ problem(
     "MarksLost",
     "Somebody took the annotations off a carrier.",
     _pods(lambda o: {**o, "spec": {**o["spec"], "containers": [{**container(), "image": "bascule-carrier2:0.1.0"}]}}, 1),
+)
+problem(
+    "ObjectInvalid",
+    "Bob's bridge is in the cluster and misspells a field: Alice's stands.",
+    web(ALICE, {**by("bob", header("x-user", "bob"), number=2), "metadata": kube.meta("bob", "gefyra"), "targetNamspace": "shop"}),
 )
 problem(
     "StaticPod",

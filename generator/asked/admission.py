@@ -54,8 +54,16 @@ class Intent:
     targets: dict[Key, tuple[Key, str]] = field(default_factory=dict)
 
     def blame(self, obj: Obj, *problems: Problem) -> None:
-        """Note problems of an object."""
-        self.problems.setdefault(key_of(obj), []).extend(problems)
+        """Note problems of an object. What is wrong with one that is in the cluster already (it has a uid) keeps only itself out."""
+        there = "uid" in obj["metadata"]
+        self.problems.setdefault(key_of(obj), []).extend(_lasting(p) if there else p for p in problems)
+
+
+def _lasting(problem: Problem) -> Problem:
+    """A mistake in somebody's object as a refusal of it; an incomplete snapshot stays what it is."""
+    if problem.severity != "input" or problem.code == "SnapshotIncomplete":
+        return problem
+    return Problem("ObjectInvalid", problem.place, f"{problem.code}: {problem.message}", problem.cure)
 
 
 def read(snapshot: Snapshot) -> Intent:
@@ -166,7 +174,7 @@ def _missing(space: Space, key: Key, place: str, asking: Obj) -> Problem:
         return Problem(
             "SnapshotIncomplete", place, f"{below} is controlled by {key}, which is not in the stream", "Record the namespace whole."
         )
-    if asking.get("state"):
+    if asking.get("state") or "uid" in asking["metadata"]:
         return Problem("TargetMissing", place, f"{key} is not in the cluster", "Create it again, or delete this object.")
     known = ", ".join(f"{kind.lower()}/{o['metadata']['name']}" for kind in WORKLOAD_KINDS[:3] for o in space.all(kind)[:4]) or "none"
     return Problem(

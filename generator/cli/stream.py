@@ -16,7 +16,7 @@ from generator.asked.admission import template_of
 from generator.asked.values import workload
 from generator.cli import color_option
 from generator.cluster.shape import misshapen
-from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot, key_of
+from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot
 from generator.cluster.times import after, parse
 from generator.desired.generate import Desired, generate
 from generator.errors import InputError, Problem
@@ -42,14 +42,10 @@ class Stream:
         return self
 
     def judged(self) -> tuple[Snapshot, Desired]:
-        """The snapshot and what should exist. Raises InputError if the input cannot be used.
-
-        A bridge or mount that is in the cluster already (it has a uid) keeps only itself out: others' mistakes block nobody.
-        """
+        """The snapshot and what should exist. Raises InputError if the input cannot be used."""
         snapshot = Snapshot.of(self.usable().objects, self.now)
         desired = generate(snapshot)
-        kept_out = {p for obj in snapshot.controls if "uid" in obj["metadata"] for p in desired.intent.problems.get(key_of(obj), ())}
-        if fatal := [p for p in desired.problems if p.severity == "input" and p not in kept_out]:
+        if fatal := [p for p in desired.problems if p.severity == "input"]:
             raise InputError(*fatal)
         return snapshot, desired
 

@@ -338,7 +338,7 @@ def _exposure(case: Case) -> Iterator[Problem]:
             yield case.problem(
                 "SnapshotIncomplete", f"an EndpointSlice names Service {name}, which is not in the stream", "Record Services with the rest."
             )
-    said = (case.workload.obj or {}).get("status", {}).get("readyReplicas") or 0
+    said = ((case.workload.obj or {}).get("status") or {}).get("readyReplicas")
     if said and not case.every:
         yield case.problem(
             "SnapshotIncomplete", f"its status has {said} ready Pods and none is in the stream", "Record Pods with the rest."
