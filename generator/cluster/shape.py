@@ -102,7 +102,10 @@ _POD_STATUS: Final = {
     ],
 }
 _TEMPLATE: Final = {"metadata": {"labels": _TEXTS, "annotations": _TEXTS}, "spec!": _POD}
-_WORKLOAD: Final = {"spec!": {"selector": _SELECTOR, "template!": _TEMPLATE, "replicas": "number", "paused": "flag"}}
+_WORKLOAD: Final = {
+    "spec!": {"selector": _SELECTOR, "template!": _TEMPLATE, "replicas": "number", "paused": "flag"},
+    "status": {"readyReplicas": "number"},
+}
 _NETWORK_PORT: Final = {"port": "port", "protocol": "text", "endPort": "number"}
 _PEER: Final = {"podSelector": _SELECTOR, "namespaceSelector": _SELECTOR, "ipBlock": {"cidr": "text"}}
 _SERVICE_PORT: Final = {"port!": "portnumber", "targetPort": "port", "name": "text", "protocol": "text", "appProtocol": "text"}
@@ -112,8 +115,11 @@ KINDS: Final[dict[str, Shape]] = {
     "Pod": {"spec!": _POD, "status": _POD_STATUS},
     "Deployment": _WORKLOAD,
     "DaemonSet": _WORKLOAD,
-    "ReplicaSet": {"spec!": {"selector": _SELECTOR, "template": _TEMPLATE, "replicas": "number"}},
-    "StatefulSet": {"spec!": {**_WORKLOAD["spec!"], "volumeClaimTemplates": [{"metadata!": {"name!": "text"}}]}},
+    "ReplicaSet": {
+        "spec!": {"selector": _SELECTOR, "template": _TEMPLATE, "replicas": "number"},
+        "status": {"readyReplicas": "number"},
+    },
+    "StatefulSet": {**_WORKLOAD, "spec!": {**_WORKLOAD["spec!"], "volumeClaimTemplates": [{"metadata!": {"name!": "text"}}]}},
     "ReplicationController": {"spec!": {"selector": _TEXTS}},
     "Job": {"spec!": {"selector": _SELECTOR}},
     "Service": {
