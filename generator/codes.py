@@ -78,7 +78,7 @@ CODES: dict[str, Code] = {
     "TargetMissing": Code("refused", "The target is not in the cluster.", "Create it, or delete the mount."),
     "NoService": Code("warning", "No Service selects the Pods, so nobody can be kept away from an original while its image is swapped: whoever connects to the Pod's own address meets a restart.", "Expect refused connections to the Pod's address for about a second."),
     "AntiAffinity": Code("warning", "The Pods keep apart from each other by a required podAntiAffinity, which their shadows have too: each shadow needs a node without a Pod of the target.", "Have enough nodes, or make the anti-affinity preferred."),
-    "MarksLost": Code("refused", "A Pod runs a carrier image, and the note of its original image is gone.", "Put back the annotation that is named, or delete the Pod."),
+    "MarksLost": Code("warning", "A Pod runs a carrier image, and the note of its original image is gone; it is left alone.", "Put back the annotation that is named, or delete the Pod."),
     "NoReadyPods": Code("warning", "The target has no ready Pod, so there is nothing to bridge yet.", "Scale it up or mend it."),
     "PodTerminating": Code("warning", "A Pod of the target is being deleted; it is left alone.", "Nothing to do."),
     "PodFailed": Code("warning", "A Pod of the target has failed or was evicted; it is left alone.", "Delete it when you have read why."),

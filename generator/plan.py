@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from generator import names
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
+from generator.cluster.workload import has_ended
 from generator.desired.generate import Desired
 from generator.patch import Op, patch
 
@@ -22,6 +23,7 @@ class Change:
     """One write.
 
     patch: RFC 6902 operations, for `patch`. body: the object, for `create`. subresource: "status" or "".
+    uid: of the object, for `delete`: the precondition under which it is deleted (DeleteOptions, meta/v1), None when it has none.
     restarts: containers that this write restarts. foreign: the object is neither ours nor a Pod of a target; a bug if it is ever true.
     """
 
@@ -31,6 +33,7 @@ class Change:
     patch: tuple[Op, ...] = ()
     body: Obj | None = None
     subresource: str = ""
+    uid: str | None = None
     restarts: int = 0
     foreign: bool = False
 
@@ -56,14 +59,18 @@ def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
     for obj in _owned(snapshot, desired):
         key = key_of(obj)
         if key not in wanted and not obj["metadata"].get("deletionTimestamp"):
-            deletes.append(Change("delete", key, _why_delete(obj)))
+            deletes.append(Change("delete", key, _why_delete(obj), uid=obj["metadata"].get("uid")))
     if desired.scope is None:
-        deletes.extend(Change("delete", key, "its sunset has passed") for key in desired.intent.expired)
+        deletes.extend(_expired(snapshot, key) for key in desired.intent.expired)
     creates.sort(key=lambda c: (_CREATE_ORDER.index(c.key.kind), c.key))
     patches.sort(key=lambda c: (c.key.kind == "Pod", bool(c.restarts), c.key))
     statuses.sort(key=lambda c: (c.key.kind != "Pod", c.key))
     deletes.sort(key=lambda c: (c.key.kind != "Pod", c.key))
     return (*creates, *patches, *statuses, *deletes)
+
+
+def _expired(snapshot: Snapshot, key: Key) -> Change:
+    return Change("delete", key, "its sunset has passed", uid=(_live(snapshot, key) or {"metadata": {}})["metadata"].get("uid"))
 
 
 def _live(snapshot: Snapshot, key: Key) -> Obj | None:
@@ -94,6 +101,8 @@ def _owned(snapshot: Snapshot, desired: Desired) -> list[Obj]:
 
 def _why_delete(obj: Obj) -> str:
     role = labels_of(obj).get(names.ROLE, "")
+    if has_ended(obj):
+        return "it has failed; another one is made"
     if role == "rehearsal":
         return "the rehearsal has served its purpose"
     return "no original needs it any more" if role == "shadow" else "nothing of the target is bridged any more"
@@ -137,6 +146,8 @@ def change_json(change: Change) -> dict[str, Any]:
         result["subresource"] = change.subresource
     if change.op == "patch":
         result["patch"] = list(change.patch)
+    if change.op == "delete" and change.uid:
+        result["preconditions"] = {"uid": change.uid}
     if change.body is not None:
         result["body"] = change.body
     if change.restarts:

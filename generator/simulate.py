@@ -14,7 +14,7 @@ from typing import Any
 import jsonpatch
 
 from generator import names
-from generator.cluster.snapshot import Key, Obj, Snapshot, annotations_of, key_of, labels_of
+from generator.cluster.snapshot import Key, Obj, Snapshot, annotations_of, is_read, key_of, labels_of
 from generator.cluster.times import after
 from generator.desired.generate import Desired, generate
 from generator.errors import StalePlan
@@ -52,7 +52,7 @@ class Run:
 
 def world(objects: Iterable[Obj]) -> World:
     """The objects by Key."""
-    return {key_of(o): o for o in objects}
+    return {key_of(o): o for o in objects if is_read(o)}
 
 
 def fold(
@@ -83,6 +83,8 @@ def fold(
 def apply(state: World, change: Change, now: str) -> World:
     """One write to the API server. Raises StalePlan when a guard does not hold."""
     if change.op == "delete":
+        if state[change.key]["metadata"].get("uid") != change.uid:
+            raise StalePlan(f"{change.key}: it is another object of that name")
         return {k: v for k, v in state.items() if k != change.key}
     if change.op == "create":
         assert change.body is not None
@@ -169,7 +171,7 @@ def _kubelet(pod: Obj, state: World, now: str) -> Obj:
 def _started(container: Obj, status: Obj | None, pod: Obj, now: str) -> Obj:
     """The status of a container that runs the image of the spec; an image patch notes which container it replaces."""
     replaced = annotations_of(pod).get(names.REPLACED + container["name"])
-    if status and status.get("containerID") != replaced:
+    if status and (status.get("containerID") != replaced or status.get("image") == container.get("image")):
         return status
     restarts = status.get("restartCount", 0) + 1 if status else 0
     seed = f"{pod['metadata'].get('uid')} {container['name']} {container.get('image')} {restarts}"

@@ -15,6 +15,7 @@ from generator import names
 from generator.cluster import selectors
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
 from generator.cluster.times import after, seconds_between
+from generator.cluster.workload import is_serving, original
 from generator.desired.generate import generate
 from generator.errors import InputError
 from generator.plan import plan
@@ -242,12 +243,20 @@ PROXY_LAG = 1.0
 
 
 @LAW
-@given(cluster=clusters(), phase=st.integers(0, 30), lag=st.integers(1, 4), slow=st.sets(st.integers(0, 2)))
-def test_no_request_is_lost(cluster: Cluster, phase: int, lag: int, slow: set[int]) -> None:
-    """Through install and restore, also when the bridges go in the middle: a Service never loses its last ready endpoint, and
-    nothing is restarted or deleted that a proxy may still send to. Services that publish unready Pods are the known exception.
+@given(
+    cluster=clusters(),
+    phase=st.integers(0, 30),
+    lag=st.integers(1, 4),
+    slow=st.sets(st.integers(0, 2)),
+    cuts=st.dictionaries(st.integers(0, 60), st.integers(0, 6), max_size=8),
+)
+def test_no_request_is_lost(cluster: Cluster, phase: int, lag: int, slow: set[int], cuts: dict[int, int]) -> None:
+    """Through install and restore, also when the bridges go in the middle: a Service never loses its last ready endpoint,
+    nothing is restarted or deleted that a proxy may still send to, and no carrier is in the endpoints that has not confirmed its
+    configuration or that no shadow stands behind. Services that publish unready Pods are the known exception.
+
     lag: the cluster moves in every lag-th round only, so that the operator sees it half-way. slow: ordinals of shadows that
-    become ready late.
+    become ready late. cuts: rounds in which the operator is killed after so many writes.
     """
     services = [o for o in cluster.objects if o["kind"] == "Service" and not o["spec"].get("publishNotReadyAddresses")]
     services = [s for s in services if any(_selected(s, o) for o in cluster.objects if o["kind"] == "Pod")]
@@ -259,8 +268,10 @@ def test_no_request_is_lost(cluster: Cluster, phase: int, lag: int, slow: set[in
             addresses = _ready_addresses(state.values(), service)
             assert addresses, f"{service['metadata']['name']} has no ready endpoint in round {number}"
             listed.update(dict.fromkeys(addresses, now))
+            _assert_carriers_serve(state, addresses)
         snapshot = Snapshot.of(state.values(), now)
-        for change in plan(snapshot, generate(snapshot)):
+        changes = plan(snapshot, generate(snapshot))
+        for change in changes[: cuts.get(number, len(changes))]:
             if change.restarts or (change.op == "delete" and change.key.kind == "Pod"):
                 address = state[change.key].get("status", {}).get("podIP", "")
                 assert seconds_between(listed.get(address, "never"), now) >= PROXY_LAG, f"{change.key}: {change.reason}"
@@ -270,11 +281,70 @@ def test_no_request_is_lost(cluster: Cluster, phase: int, lag: int, slow: set[in
             state = settle(_stalled(settle(state, now), slow if number < 25 else set()), now)
 
 
+def _assert_carriers_serve(state: World, addresses: set[str]) -> None:
+    """Each carrier among the ready endpoints has confirmed a configuration in the container that runs, and a shadow is ready."""
+    for obj in state.values():
+        if obj["kind"] != "Pod" or is_ours(obj) or obj.get("status", {}).get("podIP") not in addresses:
+            continue
+        item = original(obj)
+        for c in item.containers.values():
+            if c.carried:
+                assert c.settled
+                assert c.confirmed.endswith(f"@{c.container_id}"), f"{item.name} is listed and has confirmed nothing"
+        if item.carried:
+            target = labels_of(obj)[names.CARRIER]
+            assert any(
+                is_serving(o) for o in state.values() if labels_of(o).get(names.TARGET) == target and labels_of(o)[names.ROLE] == "shadow"
+            )
+
+
+@LAW
+@given(cluster=clusters(), rounds=st.lists(st.integers(1, 24), min_size=1, max_size=4), how=st.sampled_from(("fail", "delete", "unlabel")))
+def test_shadows_that_die_are_made_again(cluster: Cluster, rounds: list[int], how: str) -> None:
+    """Whenever shadows are evicted, deleted or stripped of their marks, the end is the same: every original has a shadow that serves."""
+    state, now = settle(world(cluster.stream), NOW), NOW
+    for number in range(50):
+        snapshot = Snapshot.of(state.values(), now)
+        for change in plan(snapshot, generate(snapshot)):
+            state = apply(state, change, now)
+        now = after(now, 1.5)
+        state = settle(_struck(state, how) if number in rounds else state, now)
+    snapshot = Snapshot.of(state.values(), now)
+    desired = generate(snapshot)
+
+    assert plan(snapshot, desired) == ()
+    for outcome in desired.outcomes.values():
+        for item in outcome.originals if outcome.admitted else ():
+            own = state[Key("Pod", "shop", item.pod["metadata"]["annotations"][names.SHADOW])]
+            assert is_serving(own)
+            assert not item.held
+
+
+def _struck(state: World, how: str) -> World:
+    """The cluster after the first shadow of each target has met its fate."""
+    result, hit = dict(state), set()
+    for key, obj in sorted(state.items()):
+        if labels_of(obj).get(names.ROLE) != "shadow" or labels_of(obj)[names.TARGET] in hit:
+            continue
+        hit.add(labels_of(obj)[names.TARGET])
+        if how == "delete":
+            del result[key]
+        elif how == "fail":
+            result[key] = {
+                **obj,
+                "status": {**obj.get("status", {}), "phase": "Failed", "reason": "Evicted", "conditions": [], "podIP": ""},
+            }
+        else:
+            metadata = {**obj["metadata"], "labels": {k: v for k, v in labels_of(obj).items() if k != names.TARGET}}
+            result[key] = {**obj, "metadata": metadata}
+    return result
+
+
 def _stalled(state: World, slow: set[int]) -> World:
     """The shadows with these ordinals report containers that are not ready; every other Pod of ours is."""
     result = dict(state)
     for key, obj in state.items():
-        if key.kind == "Pod" and labels_of(obj).get(names.ROLE) == "shadow":
+        if key.kind == "Pod" and labels_of(obj).get(names.ROLE) == "shadow" and "containerStatuses" in obj.get("status", {}):
             ready = int(key.name.rpartition("-")[2]) not in slow
             statuses = [{**s, "ready": ready} for s in obj["status"]["containerStatuses"]]
             result[key] = {**obj, "status": {**obj["status"], "containerStatuses": statuses}}

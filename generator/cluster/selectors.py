@@ -90,9 +90,10 @@ class Index:
         return [owner for owner, _ in self.entries(labels)]
 
 
-def quiet_labels(labels: Labels, index: Index, keeps: Callable[[Labels], int] = lambda _: 0) -> Labels | None:
+def quiet_labels(labels: Labels, index: Index, keeps: Callable[[Labels], int] = lambda _: 0, fixed: Labels | None = None) -> Labels | None:
     """`labels` without the fewest keys such that no selector of `index` picks the rest; None if no removal helps.
 
+    fixed: labels that are there in any case and are not in the result.
     keeps: of several ways of the same size, the one for which this is greatest is taken, then the first in order of its keys.
 
     A selector that picks labels stops picking them only when a key it needs goes (dropping a key never breaks NotIn or
@@ -105,10 +106,10 @@ def quiet_labels(labels: Labels, index: Index, keeps: Callable[[Labels], int] = 
         quiet: list[tuple[int, list[str], Labels]] = []
         for removed in removals:
             rest = {k: v for k, v in labels.items() if k not in removed}
-            picking = index.entries(rest)
+            picking = index.entries({**rest, **(fixed or {})})
             if not picking:
                 quiet.append((-keeps(rest), sorted(removed), rest))
-            elif ways := min((sorted(_wanted(s)) for _, s in picking), key=len):
+            elif ways := min(([key for key in sorted(_wanted(s)) if key in rest] for _, s in picking), key=len):
                 following.update(removed | {key} for key in ways)
         if quiet:
             return min(quiet, key=lambda q: q[:2])[2]

@@ -102,7 +102,7 @@ _POD_STATUS: Final = {
     ],
 }
 _TEMPLATE: Final = {"metadata": {"labels": _TEXTS, "annotations": _TEXTS}, "spec!": _POD}
-_WORKLOAD: Final = {
+_WORKLOAD: Final[dict[str, Any]] = {
     "spec!": {"selector": _SELECTOR, "template!": _TEMPLATE, "replicas": "number", "paused": "flag"},
     "status": {"readyReplicas": "number"},
 }

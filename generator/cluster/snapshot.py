@@ -22,6 +22,26 @@ CLUSTER_KINDS = frozenset(("Namespace", "Node", "PersistentVolume", "StorageClas
 WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod")
 
 
+GROUPS = {
+    **dict.fromkeys(
+        ("Pod", "Service", "ConfigMap", "ReplicationController", "PersistentVolumeClaim", "ResourceQuota", "Node", "Namespace"), ""
+    ),
+    **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"), "apps"),
+    "Job": "batch",
+    "EndpointSlice": "discovery.k8s.io",
+    "NetworkPolicy": "networking.k8s.io",
+    "PodDisruptionBudget": "policy",
+    "HorizontalPodAutoscaler": "autoscaling",
+}
+"""The API group of each kind that we read by its name; a Service of Knative or a NetworkPolicy of Calico is none of ours."""
+
+
+def is_read(obj: Obj) -> bool:
+    """Whether an object is of a kind that we read, or of one that cannot be taken for it."""
+    group = obj["apiVersion"].rpartition("/")[0]
+    return bool(GROUPS.get(obj["kind"], group) == group)
+
+
 class Key(NamedTuple):
     """What names an object in this project: kinds are unique among those we read, so the API group is left out."""
 
@@ -58,7 +78,7 @@ def controller_of(obj: Obj) -> Obj | None:
 
 def is_ours(obj: Obj) -> bool:
     """Whether we made this object (a carried original is not ours; it is only patched)."""
-    return names.ROLE in labels_of(obj) and labels_of(obj).get(names.MANAGED_BY) == names.MANAGER
+    return names.ROLE in labels_of(obj)
 
 
 @dataclass(frozen=True)
@@ -152,7 +172,7 @@ class Snapshot:
         """Index the objects. Raises InputError when one name is there twice with different content."""
         found: dict[Key, Obj] = {}
         twice: list[Problem] = []
-        for obj in objects:
+        for obj in filter(is_read, objects):
             key = key_of(obj)
             if found.setdefault(key, obj) != obj:
                 twice.append(Problem("DuplicateObject", str(key), "is in the stream twice, with different content", "Keep the newer one."))

@@ -17,7 +17,7 @@ _TOOLS: Final = (
     "helm.sh/",
     "kapp.k14s.io/",
 )
-_LABELS: Final = ("app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "applyset.kubernetes.io/")
+_LABELS: Final = ("topology.kubernetes.io/", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "applyset.kubernetes.io/")
 _ANNOTATIONS: Final = (
     "kubectl.kubernetes.io/last-applied-configuration",
     "applyset.kubernetes.io/",

@@ -107,6 +107,16 @@ def is_ready(pod: Obj) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
+def is_serving(pod: Obj | None) -> bool:
+    """Whether the Pod is there, ready and not on its way out."""
+    return pod is not None and is_ready(pod) and not pod["metadata"].get("deletionTimestamp") and not has_ended(pod)
+
+
+def has_ended(pod: Obj) -> bool:
+    """Whether the Pod has finished for good; a bare Pod is never started again."""
+    return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+
+
 SLOW_SECONDS = 120
 """How long a Pod may take to become ready before that is worth a word."""
 
@@ -130,7 +140,7 @@ def trouble(pod: Obj, now: str) -> str:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"{condition.get('reason', 'Unschedulable')}: {condition.get('message', '')}".rstrip(": ")
     age = seconds_between(pod["metadata"].get("creationTimestamp") or now, now)
-    return f"not ready after {int(age)} s" if age >= SLOW_SECONDS else ""
+    return f"not ready after {SLOW_SECONDS} s" if age >= SLOW_SECONDS else ""
 
 
 def hostname_of(pod: Obj) -> str:
@@ -173,7 +183,7 @@ def original(pod: Obj) -> Original:
 def _gone(pod: Obj, containers: Mapping[str, Container]) -> str:
     if pod["metadata"].get("deletionTimestamp"):
         return "terminating"
-    if pod.get("status", {}).get("phase") in ("Failed", "Succeeded"):
+    if has_ended(pod):
         return "failed"
     touched = labels_of(pod).get(names.CARRIER) or any(c.carried or c.replaced for c in containers.values())
     return "" if touched or is_ready(pod) else "not ready"

@@ -6,7 +6,7 @@ The same idea as kapp's rebase rules: never fight over a field that somebody els
 from __future__ import annotations
 
 from generator import names
-from generator.cluster.snapshot import Obj, annotations_of
+from generator.cluster.snapshot import Obj, annotations_of, labels_of
 
 
 def adopt(template: Obj, live: Obj | None) -> Obj:
@@ -14,6 +14,8 @@ def adopt(template: Obj, live: Obj | None) -> Obj:
     if live is None:
         return template
     metadata = {**live["metadata"], **template["metadata"]}
+    if live["kind"] != "Pod":
+        metadata["labels"] = {**labels_of(live), **labels_of(template)}
     notes = {**{k: v for k, v in annotations_of(live).items() if not names.is_ours(k)}, **annotations_of(template)}
     if notes:
         metadata["annotations"] = notes

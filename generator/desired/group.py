@@ -18,7 +18,7 @@ from generator.cluster import selectors, tracking
 from generator.cluster.endpoints import is_drained, is_inside, is_listed, selectors_of, services_of
 from generator.cluster.ports import container_ports
 from generator.cluster.snapshot import Key, Obj, Snapshot, Space, annotations_of, is_ours, key_of, labels_of
-from generator.cluster.workload import Original, Workload, ips_of, original, pods_of, trouble
+from generator.cluster.workload import Original, Workload, has_ended, ips_of, original, pods_of, trouble
 from generator.desired import handover, rehearsal, routing
 from generator.desired.adopt import adopt, adopt_pod
 from generator.desired.carrier_objects import config_hash, config_map, config_name, service, service_name
@@ -30,6 +30,9 @@ from generator.desired.revisions import Revision, revisions
 from generator.desired.shadow import our_labels, shadow
 from generator.errors import Problem
 
+FINAL = ("WorkloadDeleting",)
+"""Refusals that also take down what is installed; all others only keep further carriers out."""
+
 
 @dataclass
 class Outcome:
@@ -37,11 +40,13 @@ class Outcome:
 
     objects: by Key, with the reason of any change. problems: of the workload; connections: by bridge.
     dispatches, configs: routing model and configuration hash by container, while the carrier has one.
-    originals, walk: what the status is made from. admitted: the containers that may be carriers.
+    originals, walk: what the status is made from. carried: containers that are carriers in some Pod.
+    admitted: the containers that may be carriers, or may stay it.
     """
 
     workload: Workload
     originals: tuple[Original, ...] = ()
+    carried: frozenset[str] = frozenset()
     admitted: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
     connections: dict[Key, list[Problem]] = field(default_factory=dict)
@@ -55,8 +60,9 @@ class Outcome:
         self.objects[key_of(obj)] = (obj, reason)
 
     def refusals(self, container: str) -> list[Problem]:
-        """What stands against a carrier in this container."""
-        return [p for p in self.problems if p.severity != "warning" and concerns(p, container)]
+        """What stands against a carrier in this container. Where one is already, only the end of the target does."""
+        found = [p for p in self.problems if p.severity != "warning" and concerns(p, container)]
+        return [p for p in found if p.code in FINAL] if container in self.carried else found
 
     def warn(self, problems: Iterable[Problem]) -> None:
         """More problems."""
@@ -83,8 +89,9 @@ class Scene:
 
     @cached_property
     def live(self) -> tuple[Original, ...]:
-        """Those that can be acted on."""
-        return tuple(o for o in self.every if not o.gone)
+        """Those that can be acted on. One that runs a carrier without our marks is left alone: nobody knows what it ran before."""
+        carriers = {self.snapshot.carrier_image, *self.images.values()}
+        return tuple(o for o in self.every if not o.gone and not any(c.image in carriers and not c.carried for c in o.containers.values()))
 
     @cached_property
     def leaving(self) -> tuple[Original, ...]:
@@ -140,7 +147,10 @@ class Scene:
 
     @cached_property
     def pinned(self) -> bool:
-        """Whether a ReadWriteOnce volume ties each shadow to its original's node."""
+        """Whether each shadow must run on its original's node: for a ReadWriteOnce volume, or a Service that stays on the node."""
+        local = ("internalTrafficPolicy", "externalTrafficPolicy")
+        if any(s["spec"].get(field) == "Local" for s in self.services for field in local):
+            return True
         for claim, _ in claims_of(self.every[0].pod["spec"]) if self.every else ():
             modes = ((self.space.get("PersistentVolumeClaim", claim) or {}).get("spec") or {}).get("accessModes") or ()
             if "ReadWriteOnce" in modes and "ReadWriteMany" not in modes:
@@ -157,10 +167,10 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     scene = Scene(snapshot, workload, asked)
     concerned = scene.live if asked else tuple(o for o in scene.live if o.touched)
     groups = revisions(workload, (*concerned, *scene.leaving), scene.pinned, scene.floor if asked else 0)
-    faces = {n: _face(scene.space, o) for r in groups for n, o in r.models.items()}
+    faces = {n: _face(scene.space, workload, o) for r in groups for n, o in r.models.items()}
     bodies = {n: shadow(workload, n, r.hash, r.spec, r.originals, faces[n].quiet or {}) for r in groups for n in r.shadows}
     trials = rehearsal.rehearsals(workload, groups, scene.images)
-    outcome = Outcome(workload, scene.live)
+    outcome = Outcome(workload, scene.live, frozenset(c.name for o in scene.live for c in o.containers.values() if c.carried))
     if asked:
         outcome.warn(_judge(scene, groups, faces, {**bodies, **trials}))
     outcome.admitted = frozenset(c for c in asked if not outcome.refusals(c))
@@ -174,7 +184,7 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     own = {name: s for r in groups for name, s in r.own.items()}
     reached, outcome.connections = routing.connections(snapshot, (b for claim in claims.values() for b in claim.bridges), scene.addresses)
     _configure(outcome, scene, claims, groups, shadows, reached)
-    outcome.walk = _walk(scene, wanted, groups, shadows, faces, outcome.configs)
+    outcome.walk = _walk(scene, wanted, groups, shadows, faces, outcome.configs, outcome.problems)
 
     for item in scene.live:
         step = outcome.walk.originals[item.name]
@@ -200,7 +210,8 @@ def _judge(scene: Scene, groups: tuple[Revision, ...], faces: Mapping[str, Face]
     needed = {**pods, service_name(scene.workload): service(scene.workload, scene.asked, scene.floor)}
     case = Case(scene.snapshot, scene.workload, scene.asked, scene.every, scene.live, groups, scene.services, scene.images, needed)
     found = list(preflight(case))
-    if any(face.quiet is None for face in faces.values()):
+    trial = our_labels(scene.workload, "rehearsal")
+    if any(face.quiet is None for face in faces.values()) or scene.space.watchers.matching(trial):
         message = "a selector of the namespace matches a shadow whatever its labels are"
         cure = "Narrow the PodDisruptionBudget or workload with the empty selector."
         found.append(Problem("DisruptionBudgetSelectsAll", str(scene.workload), message, cure))
@@ -230,12 +241,13 @@ class Face(NamedTuple):
         return selectors.joined_labels(self.quiet or {}, self.full, selectors_of(services))
 
 
-def _face(space: Space, model: Original) -> Face:
+def _face(space: Space, workload: Workload, model: Original) -> Face:
     """The labels of a shadow of `model`; as many NetworkPolicies as possible go on holding."""
     labels = _unmarked(labels_of(model.pod))
     held = [p["spec"].get("podSelector") for p in space.all("NetworkPolicy") if selectors.matches(p["spec"].get("podSelector"), labels)]
     kept = tracking.strip_labels(labels)
-    return Face(labels, selectors.quiet_labels(kept, space.watchers, lambda left: sum(selectors.matches(s, left) for s in held)))
+    ours = our_labels(workload, "shadow")
+    return Face(labels, selectors.quiet_labels(kept, space.watchers, lambda left: sum(selectors.matches(s, left) for s in held), ours))
 
 
 def _configure(
@@ -271,8 +283,9 @@ def _walk(
     shadows: Mapping[str, Obj | None],
     faces: Mapping[str, Face],
     configs: Mapping[str, str],
+    problems: Iterable[Problem],
 ) -> Handover:
-    space = scene.space
+    space, problems = scene.space, tuple(problems)
     pods = {name: pod for name, pod in shadows.items() if pod}
     listed = {o.name: is_listed(space, o.pod, labels_of(o.pod)) for o in scene.live}
     listed |= {n: n in faces and is_listed(space, pod, faces[n].full) for n, pod in pods.items()}
@@ -281,6 +294,7 @@ def _walk(
         Facts(
             now=scene.snapshot.now,
             wanted=wanted,
+            blocked=frozenset(c for c in wanted if any(p.severity != "warning" and concerns(p, c) for p in problems)),
             originals=scene.live,
             own={name: s for r in groups for name, s in r.own.items()},
             shadows=shadows,
@@ -304,13 +318,15 @@ def _add_shadows(outcome: Outcome, scene: Scene, groups: Iterable[Revision], fac
             face = faces[name]
             shown = face.joined(services_of(scene.space, face.full)) if joined else face.quiet or {}
             live, body = scene.our("Pod", name), bodies[name]
+            if live and has_ended(live):
+                continue
             if live and annotations_of(live).get(names.SPEC_HASH) != r.hash:
                 message = "is not the shadow we made: its spec hash differs; it is deleted and made again"
                 outcome.warn(
                     [Problem("ImmutableField", f"{scene.workload} Pod {name}", message, "Do not edit Pods labelled bascule.dev/role.")]
                 )
                 continue
-            body = {**body, "metadata": {**body["metadata"], "labels": {**shown, **our_labels(scene.workload, "shadow")}}}
+            body = {**body, "metadata": {**body["metadata"], "labels": {**our_labels(scene.workload, "shadow"), **shown}}}
             outcome.add(adopt_pod(body, live), _why_shadow(live, labels_of(body), joined))
             outcome.warn(_slow(scene, live))
 
@@ -337,7 +353,7 @@ def _add_surplus(outcome: Outcome, scene: Scene, surplus: Mapping[str, Obj]) -> 
     """Shadows that no original needs any more: out of the Services, a rest for the proxies, then gone."""
     assert outcome.walk is not None
     for name, live in surplus.items():
-        if name not in outcome.walk.kept:
+        if name not in outcome.walk.kept or has_ended(live):
             continue
         notes = {k: v for k, v in annotations_of(live).items() if k != names.DRAINED_SINCE}
         if since := outcome.walk.retiring.get(name):
@@ -399,7 +415,7 @@ def _leave_foreign(outcome: Outcome, scene: Scene) -> None:
         live = scene.space.get(key.kind, key.name)
         if live is not None and is_ours(obj) and not is_ours(live):
             del outcome.objects[key]
-            message = f"{key} is not ours (it lacks {names.MANAGED_BY}: {names.MANAGER} or {names.ROLE}) and has the name we need"
+            message = f"{key} is not ours (it lacks the label {names.ROLE}) and has the name we need"
             outcome.warn([Problem("NameClash", str(scene.workload), message, "Rename or delete it.")])
 
 

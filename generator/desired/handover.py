@@ -8,30 +8,30 @@ with another image. Each decision is taken from the facts alone, so it does not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from generator import names
 from generator.cluster.snapshot import Obj, annotations_of
 from generator.cluster.times import seconds_between
-from generator.cluster.workload import Original, is_ready
+from generator.cluster.workload import Original, is_serving
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the snapshot says about one workload.
 
-    wanted: carrier image by targeted container; empty means restore.
-    originals: Pods that can be acted on.
-    own: name of each original's own shadow. shadows: every shadow, needed or live -> the live Pod, or None.
-    needed: shadows that originals need.
-    inside: shadows that the target's Services select by their labels now.
-    served: originals that a Service selects. listed: Pod name -> whether every Service that selects it (a shadow: its original)
-    has it as a ready endpoint. drained: whether none has.
-    rehearsed: originals whose node has started the carrier. configs: configuration hash by container, once there is one.
+    wanted: carrier image by targeted container; empty means restore. blocked: containers that no carrier may enter now.
+    originals: Pods that can be acted on. own: name of each original's own shadow.
+    shadows: every shadow, needed or live -> the live Pod, or None. needed: those that originals need.
+    inside: shadows that a Service selects by their labels now. served: originals that a Service selects.
+    listed: Pod name -> whether every Service that selects it (a shadow: its original) has it as a ready endpoint.
+    drained: whether none has. rehearsed: originals whose node has started the carrier.
+    configs: configuration hash by container, once there is one.
     """
 
     now: str
     wanted: Mapping[str, str]
+    blocked: frozenset[str]
     originals: tuple[Original, ...]
     own: Mapping[str, str]
     shadows: Mapping[str, Obj | None]
@@ -43,10 +43,17 @@ class Facts:
     rehearsed: frozenset[str]
     configs: Mapping[str, str]
 
+    def alive(self, shadow: str) -> bool:
+        """Whether a shadow serves."""
+        return is_serving(self.shadows.get(shadow))
+
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What an original should look like: images by container, hold, notes by container, and the reason of the change."""
+    """What an original should look like: images by container, hold, notes by container, and the reason of the change.
+
+    marked: it bears our label and the name of its shadow. ready: the condition Ready is ours to set, and to this; None: leave it.
+    """
 
     images: Mapping[str, str]
     held: bool
@@ -54,6 +61,7 @@ class Next:
     replaced: Mapping[str, str]
     confirmed: Mapping[str, str]
     marked: bool
+    ready: bool | None
     reason: str
 
 
@@ -82,49 +90,22 @@ def needs_swap(item: Original, wanted: Mapping[str, str]) -> bool:
     return any(item.containers[name].image != image for name, image in images_for(item, wanted).items())
 
 
-def _settled(item: Original) -> bool:
-    return all(c.settled for c in item.containers.values() if c.replaced)
-
-
-def _covered(item: Original, facts: Facts) -> bool:
-    """Whether somebody else serves what this original would, so that it may be held.
-
-    On the way back an original whose own shadow is dead may lean on any other, or, with no shadow alive, on nobody:
-    its carrier has nothing to send requests to, so only the application can help.
-    """
-    own = facts.own.get(item.name, "")
-    if facts.listed.get(own, False):
-        return True
-    if any(name in facts.wanted for name, c in item.containers.items() if c.image != facts.wanted.get(name)):
-        return False
-    alive = [name for name, pod in facts.shadows.items() if pod and is_ready(pod)]
-    return own not in alive and (not alive or any(facts.listed.get(name, False) for name in alive))
-
-
-def _prepared(item: Original, facts: Facts) -> bool:
-    """Whether the carrier may take over: it started on that node, and there is a configuration for it."""
-    entering = [c for c, image in facts.wanted.items() if c in item.containers and item.containers[c].image != image]
-    return not entering or (item.name in facts.rehearsed and all(c in facts.configs for c in entering))
-
-
-def _moving(item: Original, facts: Facts) -> bool:
-    """Whether the walk of this original has begun, or may begin: until then no shadow enters a Service."""
-    if not needs_swap(item, facts.wanted):
-        return item.held or not _settled(item)
-    own = facts.shadows.get(facts.own.get(item.name, ""))
-    return item.held or (_prepared(item, facts) and (not facts.wanted or (own is not None and is_ready(own))))
-
-
 def decide(facts: Facts) -> Handover:
     """The next state of every original and of the shadows as a whole."""
     steps = {item.name: _next(item, facts) for item in facts.originals}
     moving = any(_moving(item, facts) for item in facts.originals)
-    waiting = any(o.ready and not o.held and not facts.listed.get(o.name, False) for o in facts.originals)
-    joined = moving or (waiting and bool(facts.inside))
+    absent = any(o.kubelet_ready and not o.held and not facts.listed.get(o.name, False) for o in facts.originals)
+    joined = moving or (absent and bool(facts.inside))
     surplus = [name for name in facts.shadows if name not in facts.needed]
-    retiring = {} if joined else {name: _shadow_drain(name, facts) for name in surplus}
+    retiring = {} if joined or not _replaced(facts) else {name: _shadow_drain(name, facts) for name in surplus}
     gone = {n for n, since in retiring.items() if since and seconds_between(since, facts.now) >= names.SETTLE_SECONDS}
     return Handover(steps, joined, moving, {n: s for n, s in retiring.items() if s}, frozenset(facts.shadows) - gone)
+
+
+def _replaced(facts: Facts) -> bool:
+    """Whether no carrier leans on a surplus shadow any more: each has confirmed the configuration of now, and its own shadow serves."""
+    carried = [o for o in facts.originals if o.carried]
+    return all(facts.alive(facts.own.get(o.name, "")) and _told(o) == _confirmed(o, facts) for o in carried)
 
 
 def _shadow_drain(name: str, facts: Facts) -> str:
@@ -135,56 +116,51 @@ def _shadow_drain(name: str, facts: Facts) -> str:
     return annotations_of(pod).get(names.DRAINED_SINCE) or facts.now
 
 
-def _next(item: Original, facts: Facts) -> Next:
-    swap, settled = needs_swap(item, facts.wanted), _settled(item)
-    now_images = {c.name: c.image for c in item.containers.values()}
-    replaced = {c.name: c.replaced for c in item.containers.values() if c.replaced}
-    confirmed = _confirmed(item, facts) if settled else {c.name: c.confirmed for c in item.containers.values() if c.confirmed}
-    since = annotations_of(item.pod).get(names.DRAINED_SINCE, "")
-    marked = item.carried or item.held or swap or bool(replaced)
-
-    if swap and not item.held:
-        if _covered(item, facts) and _prepared(item, facts):
-            return Next(now_images, True, "", replaced, confirmed, True, _why_hold(item, facts))
-        touched = item.carried or bool(replaced)
-        return Next(now_images, False, "", replaced, confirmed, touched, _waiting(item, confirmed))
-    if swap:
-        if not (_covered(item, facts) and _prepared(item, facts)):
-            return Next(now_images, False, "", replaced, confirmed, item.carried, "release: its shadow no longer serves")
-        if not facts.drained.get(item.name, True):
-            return Next(now_images, True, "", replaced, confirmed, True, "hold: still in the endpoints")
-        if seconds_between(since or facts.now, facts.now) < names.SETTLE_SECONDS:
-            return Next(
-                now_images, True, since or facts.now, replaced, confirmed, True, "drained: no endpoint lists it, give the proxies time"
-            )
-        images = images_for(item, facts.wanted)
-        changed = {n: item.containers[n].container_id for n, image in images.items() if image != item.containers[n].image}
-        to_carrier = any(images[n] == facts.wanted.get(n) for n in changed)
-        reason = "swap: the carrier takes the application's place" if to_carrier else "swap back: the application returns"
-        return Next(images, True, since, {**replaced, **changed}, {n: v for n, v in confirmed.items() if n not in changed}, True, reason)
-    if not settled:
-        return Next(now_images, item.held, since, replaced, confirmed, marked, "wait: the new container starts")
-    delivered = all(n in confirmed for n, c in item.containers.items() if c.carried)
-    if item.held and not (item.kubelet_ready and delivered):
-        return Next(now_images, True, since, replaced, confirmed, True, "deliver the configuration" if confirmed else "wait: not ready")
-    if item.held:
-        return Next(
-            now_images, False, "", {}, confirmed, item.carried, "release: ready" if item.carried else "release: the application is back"
-        )
-    reason = "deliver the configuration" if item.carried else "take our marks off"
-    return Next(now_images, False, "", {}, confirmed, item.carried, reason)
+def _settled(item: Original) -> bool:
+    return all(c.settled for c in item.containers.values() if c.replaced)
 
 
-def _why_hold(item: Original, facts: Facts) -> str:
-    if item.name in facts.served:
-        return "hold: its shadow serves now, take it out of the endpoints"
-    return "hold: all is ready for the swap; it is in no Service"
+def _pending(item: Original) -> bool:
+    """Whether kubelet has not acted on the last image patch yet; another one now would be lost on it."""
+    return any(c.running and c.replaced == c.container_id for c in item.containers.values() if c.replaced)
 
 
-def _waiting(item: Original, confirmed: Mapping[str, str]) -> str:
-    """The reason of a write to an original that is not held yet."""
-    told = {c.name: c.confirmed for c in item.containers.values() if c.confirmed}
-    return "deliver the configuration" if confirmed != told else "wait: not all is ready for the swap"
+def _entering(item: Original, facts: Facts) -> list[str]:
+    """Containers that wait for their carrier."""
+    return [c for c, image in facts.wanted.items() if c in item.containers and item.containers[c].image != image]
+
+
+def _covered(item: Original, facts: Facts) -> bool:
+    """Whether somebody else serves what this original would, so that it may be held.
+
+    On the way back an original whose own shadow is dead may lean on any other, or, with no shadow alive, on nobody:
+    its carrier has nothing to send requests to, so only the application can help.
+    """
+    own = facts.own.get(item.name, "")
+    if facts.alive(own):
+        return facts.listed.get(own, False)
+    alive = [name for name in facts.shadows if facts.alive(name)]
+    return not _entering(item, facts) and (not alive or any(facts.listed.get(name, False) for name in alive))
+
+
+def _prepared(item: Original, facts: Facts) -> bool:
+    """Whether the carrier may take over: nothing stands against it, it started on that node, and there is a configuration."""
+    entering = _entering(item, facts)
+    if not entering:
+        return True
+    return item.name in facts.rehearsed and not facts.blocked & set(entering) and all(c in facts.configs for c in entering)
+
+
+def _moving(item: Original, facts: Facts) -> bool:
+    """Whether the walk of this original has begun, or may begin: until then no shadow enters a Service."""
+    if not needs_swap(item, facts.wanted):
+        return item.held or not _settled(item)
+    ready = not _entering(item, facts) or facts.alive(facts.own.get(item.name, ""))
+    return item.held or (_prepared(item, facts) and ready)
+
+
+def _told(item: Original) -> dict[str, str]:
+    return {c.name: c.confirmed for c in item.containers.values() if c.confirmed}
 
 
 def _confirmed(item: Original, facts: Facts) -> dict[str, str]:
@@ -196,3 +172,72 @@ def _confirmed(item: Original, facts: Facts) -> dict[str, str]:
         elif c.carried and c.confirmed:
             result[c.name] = c.confirmed
     return result
+
+
+def _next(item: Original, facts: Facts) -> Next:
+    swap, settled = needs_swap(item, facts.wanted), _settled(item)
+    replaced = {c.name: c.replaced for c in item.containers.values() if c.replaced}
+    confirmed = _confirmed(item, facts) if settled else _told(item)
+    stay = Next(
+        images={c.name: c.image for c in item.containers.values()},
+        held=item.held,
+        drained_since=annotations_of(item.pod).get(names.DRAINED_SINCE, ""),
+        replaced=replaced,
+        confirmed=confirmed,
+        marked=item.carried or item.held or bool(replaced) or (item.touched and not item.ready),
+        ready=False if item.held else None,
+        reason="deliver the configuration" if confirmed != _told(item) else "wait: not all is ready for the swap",
+    )
+    if not settled and (not swap or _pending(item)):
+        return replace(stay, reason="wait: the new container starts")
+    if swap:
+        return _toward(item, facts, stay)
+    if not item.held:
+        return _at_rest(item, stay)
+    delivered = all(name in confirmed for name, c in item.containers.items() if c.carried)
+    if not (item.kubelet_ready and delivered):
+        return replace(stay, reason="deliver the configuration" if confirmed != _told(item) else "wait: it is not ready")
+    reason = "release: the carrier is ready" if item.carried else "release: the application is back"
+    return replace(stay, held=False, drained_since="", replaced={}, ready=True, reason=reason)
+
+
+def _at_rest(item: Original, stay: Next) -> Next:
+    """An original with the right images that nobody holds: told the configuration, or freed of our marks once it is ready.
+
+    If the condition Ready was left at False by us (killed between two writes), it is set now and not at kubelet's next tick;
+    a readiness gate may hold it there with reason, so a Pod that has one is left to kubelet.
+    """
+    gated = bool(item.pod["spec"].get("readinessGates"))
+    ready = True if item.touched and item.kubelet_ready and not item.ready and not gated else None
+    reason = stay.reason if item.carried else "take our marks off"
+    return replace(stay, drained_since="", replaced={}, ready=ready, reason="release: it is ready" if ready else reason)
+
+
+def _toward(item: Original, facts: Facts, stay: Next) -> Next:
+    """One step of an original whose image has to change."""
+    may = _covered(item, facts) and _prepared(item, facts)
+    if not item.held:
+        return replace(stay, held=True, marked=True, drained_since="", ready=False, reason=_why_hold(item, facts)) if may else stay
+    if not may:
+        return replace(stay, held=False, drained_since="", ready=item.kubelet_ready, reason="release: the swap cannot go on now")
+    if not facts.drained.get(item.name, True):
+        return replace(stay, drained_since="", reason="hold: still in the endpoints")
+    since = stay.drained_since or facts.now
+    if seconds_between(since, facts.now) < names.SETTLE_SECONDS:
+        return replace(stay, drained_since=since, reason="drained: no endpoint lists it, give the proxies time")
+    images = images_for(item, facts.wanted)
+    changed = {n: item.containers[n].container_id for n, image in images.items() if image != item.containers[n].image}
+    entering = any(images[n] == facts.wanted.get(n) for n in changed)
+    return replace(
+        stay,
+        images=images,
+        replaced={**stay.replaced, **changed},
+        confirmed={n: v for n, v in stay.confirmed.items() if n not in changed},
+        reason="swap: the carrier takes the application's place" if entering else "swap back: the application returns",
+    )
+
+
+def _why_hold(item: Original, facts: Facts) -> str:
+    if item.name in facts.served:
+        return "hold: its shadow serves now, take it out of the endpoints"
+    return "hold: all is ready for the swap; it is in no Service"

@@ -35,8 +35,8 @@ def patched(item: Original, step: Next, workload: Workload, shadow: str, now: st
     _set(metadata, "labels", labels)
     _set(metadata, "annotations", notes)
     result: Obj = {**pod, "metadata": metadata, "spec": _with_images(pod["spec"], item, step)}
-    if item.held or step.held:
-        result["status"] = _with_ready(pod.get("status") or {}, not step.held, now)
+    if step.ready is not None:
+        result["status"] = _with_ready(pod.get("status") or {}, step.ready, now)
     return result
 
 

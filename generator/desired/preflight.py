@@ -119,8 +119,8 @@ def _commands(case: Case) -> Iterator[Problem]:
             probes = [(kind, c[kind]["exec"]["command"][0]) for kind in _EXEC_PLACES if (c.get(kind) or {}).get("exec", {}).get("command")]
             hooks = [
                 (f"lifecycle.{hook}", body["exec"]["command"][0])
-                for hook, body in sorted((c.get("lifecycle") or {}).items())
-                if body and body.get("exec", {}).get("command")
+                for hook in ("postStart", "preStop")
+                if (body := (c.get("lifecycle") or {}).get(hook) or {}) and (body.get("exec") or {}).get("command")
             ]
             for field, name in (*started, *probes, *hooks):
                 if not own_image and not known_command(name):
@@ -157,7 +157,7 @@ def known_command(name: str) -> bool:
 
 def _volumes(case: Case) -> Iterator[Problem]:
     for r in case.revisions:
-        allowed = all(claim.allow_shared_volumes for claim in case.claims.values())
+        allowed = any(claim.allow_shared_volumes for claim in case.claims.values())
         for claim, read_only in claims_of(r.originals[0].pod["spec"]):
             pvc = case.space.get("PersistentVolumeClaim", claim)
             if pvc is None:
@@ -219,6 +219,8 @@ def _budgets(case: Case) -> Iterator[Problem]:
 def _quota(case: Case) -> Iterator[Problem]:
     new = [pod for name, pod in case.needed.items() if case.space.get("Pod", name) is None]
     for q in case.space.all("ResourceQuota"):
+        if q.get("spec", {}).get("scopes") or q.get("spec", {}).get("scopeSelector"):
+            continue
         hard, used = q.get("status", {}).get("hard") or q["spec"].get("hard") or {}, q.get("status", {}).get("used") or {}
         for resource, limit in sorted(hard.items()):
             asked = sum((_asks(pod["spec"], resource) for pod in new), start=Fraction(0))
