@@ -14,7 +14,7 @@ from typing import Any
 import jsonpatch
 
 from generator import names
-from generator.cluster.snapshot import Key, Obj, Snapshot, annotations_of, is_read, key_of, labels_of
+from generator.cluster.snapshot import Key, Obj, Snapshot, is_read, key_of, labels_of
 from generator.cluster.times import after
 from generator.desired.generate import Desired, generate
 from generator.errors import StalePlan
@@ -169,9 +169,9 @@ def _kubelet(pod: Obj, state: World, now: str) -> Obj:
 
 
 def _started(container: Obj, status: Obj | None, pod: Obj, now: str) -> Obj:
-    """The status of a container that runs the image of the spec; an image patch notes which container it replaces."""
-    replaced = annotations_of(pod).get(names.REPLACED + container["name"])
-    if status and (status.get("containerID") != replaced or status.get("image") == container.get("image")):
+    """The status of a container that runs the image of the spec. A runtime may report the image by its full name."""
+    image = container.get("image", "")
+    if status and (status.get("image") == image or str(status.get("image")).endswith(f"/{image}")):
         return status
     restarts = status.get("restartCount", 0) + 1 if status else 0
     seed = f"{pod['metadata'].get('uid')} {container['name']} {container.get('image')} {restarts}"

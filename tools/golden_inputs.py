@@ -730,8 +730,8 @@ problem(
 )
 problem(
     "ObjectInvalid",
-    "Bob's bridge is in the cluster and misspells a field: Alice's stands.",
-    web(ALICE, {**by("bob", header("x-user", "bob"), number=2), "metadata": kube.meta("bob", "gefyra"), "targetNamspace": "shop"}),
+    "Bob's bridge is in the cluster and its sunset is no time: Alice's stands.",
+    web(ALICE, {**by("bob", header("x-user", "bob"), number=2), "metadata": kube.meta("bob", "gefyra"), "sunset": "soon"}),
 )
 problem(
     "StaticPod",

@@ -111,7 +111,7 @@ def _owners(run: Run, model: Dispatch) -> dict[Address, str]:
     """Who stands behind each address of the routing model."""
     pods = {ip: str(o["metadata"]["name"]) for o in run.end if o["kind"] == "Pod" for ip in ips_of(o)}
     users = {d.address: f"{d.bridge}'s laptop" for listener in model.listeners for d in listener.destinations}
-    return {a: users.get(a) or pods.get(a.host) or "Service Y'" for a in addresses(model)}
+    return {a: users.get(a) or pods.get(a.host) or "the shadows' Service" for a in addresses(model)}
 
 
 def _expected(run: Run, method: str, url: str, headers: Mapping[str, str]) -> str:
@@ -153,7 +153,7 @@ def _ask(run: Run, port: int, method: str, url: str, headers: Mapping[str, str])
 def _right(answer: Answer) -> bool:
     """Whether the one who should have answered did."""
     return answer.answered == answer.expected or (
-        answer.expected == "the cluster" and ("shadow" in answer.answered or answer.answered == "Service Y'")
+        answer.expected == "the cluster" and ("shadow" in answer.answered or answer.answered == "the shadows' Service")
     )
 
 
