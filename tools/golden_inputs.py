@@ -730,8 +730,8 @@ problem(
 )
 problem(
     "ObjectInvalid",
-    "Bob's bridge is in the cluster and its sunset is no time: Alice's stands.",
-    web(ALICE, {**by("bob", header("x-user", "bob"), number=2), "metadata": kube.meta("bob", "gefyra"), "sunset": "soon"}),
+    "Bob's bridge is in the cluster and names a mount that is not: Alice's stands.",
+    web(ALICE, {**by("bob", header("x-user", "bob"), number=2), "metadata": kube.meta("bob", "gefyra"), "target": "nothing"}),
 )
 problem(
     "StaticPod",
