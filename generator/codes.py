@@ -74,7 +74,7 @@ CODES: dict[str, Code] = {
     "NetworkPolicyElsewhere": Code("warning", "A NetworkPolicy in another namespace lets the original in by its labels; the shadow does not carry them and we change nothing in other namespaces.", "Add the peer that is named to that policy."),
     "RolloutStuck": Code("warning", "New Pods of the target never became ready; they are left alone, and bridged only once they are.", "Mend or undo the rollout."),
     "WorkloadPaused": Code("warning", "The Deployment's rollout is paused; the Pods that run are bridged, those of the next revision when they come.", "Nothing to do."),
-    "WorkloadDeleting": Code("refused", "The target is being deleted.", "Nothing to do; the mount waits for a new one until its missingGracePeriod ends."),
+    "WorkloadDeleting": Code("refused", "The target is being deleted.", "Nothing to do; the mount takes hold again when there is a new one."),
     "TargetMissing": Code("refused", "The target is not in the cluster.", "Create it, or delete the mount."),
     "NoService": Code("warning", "No Service selects the Pods, so nobody can be kept away from an original while its image is swapped: whoever connects to the Pod's own address meets a restart.", "Expect refused connections to the Pod's address for about a second."),
     "AntiAffinity": Code("warning", "The Pods keep apart from each other by a required podAntiAffinity, which their shadows have too: each shadow needs a node without a Pod of the target.", "Have enough nodes, or make the anti-affinity preferred."),

@@ -14,7 +14,7 @@ from generator.cluster.snapshot import Obj
 
 Op = dict[str, Any]
 
-_LISTS_BY = {"containers": "name", "initContainers": "name", "conditions": "type"}
+_LISTS_BY = {"containers": "name", "conditions": "type"}
 
 
 def patch(live: Obj, desired: Obj) -> list[Op]:

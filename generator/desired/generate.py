@@ -1,7 +1,7 @@
 """`generate`: a snapshot of the cluster and the bridges and mounts in it -> everything that should exist.
 
-The one function. Permuting its input changes nothing in its output, applying its output and generating again changes
-nothing, and with no bridges and mounts it gives the way back to exactly what was there.
+The one function. Permuting its input changes nothing in its output; applied again and again to a cluster that stands still, it
+soon changes nothing more; and with no bridges and mounts it gives the way back to exactly what was there.
 """
 
 from __future__ import annotations

@@ -399,7 +399,9 @@ def _add_policies(
     )
     outcome.warn(problems)
     for policy in made:
-        outcome.add(adopt(policy, scene.ours.get(key_of(policy))), _why_policy(policy))
+        notes = {**annotations_of(policy), names.WORKLOAD: f"{scene.workload.kind}/{scene.workload.name}"}
+        body = {**policy, "metadata": {**policy["metadata"], "annotations": notes}}
+        outcome.add(adopt(body, scene.ours.get(key_of(policy))), _why_policy(policy))
 
 
 def _why_policy(policy: Obj) -> str:
