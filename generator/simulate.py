@@ -118,7 +118,7 @@ def settle(state: World, now: str) -> World:
             continue
         if moved != obj:
             state[key] = _bumped(moved)
-    return _endpoints(state)
+    return endpoints(state)
 
 
 def _collect(state: World) -> World:
@@ -196,7 +196,7 @@ def _conditions(conditions: Iterable[Obj], ready: str, now: str) -> list[Obj]:
     ]
 
 
-def _endpoints(state: World) -> World:
+def endpoints(state: World) -> World:
     """One EndpointSlice per Service with a selector, in place of whatever slices it had."""
     pods: dict[str, list[Obj]] = {}
     slices: dict[tuple[str, str], list[Key]] = {}

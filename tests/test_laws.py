@@ -19,7 +19,7 @@ from generator.cluster.workload import is_serving, original
 from generator.desired.generate import generate
 from generator.errors import InputError
 from generator.plan import plan
-from generator.simulate import World, apply, fold, settle, world
+from generator.simulate import World, apply, endpoints, fold, settle, world
 from generator.text.reading import write_yaml
 from tests import kube
 from tests.strategies import NOW, Cluster, clusters
@@ -255,7 +255,7 @@ def test_no_request_is_lost(cluster: Cluster, phase: int, lag: int, slow: set[in
     nothing is restarted or deleted that a proxy may still send to, and no carrier is in the endpoints that has not confirmed its
     configuration or that no shadow stands behind. Services that publish unready Pods are the known exception.
 
-    lag: the cluster moves in every lag-th round only, so that the operator sees it half-way. slow: ordinals of shadows that
+    lag: kubelets move in every lag-th round only, endpoints in each, so it sees them half-way. slow: ordinals of shadows that
     become ready late. cuts: rounds in which the operator is killed after so many writes.
     """
     services = [o for o in cluster.objects if o["kind"] == "Service" and not o["spec"].get("publishNotReadyAddresses")]
@@ -277,6 +277,7 @@ def test_no_request_is_lost(cluster: Cluster, phase: int, lag: int, slow: set[in
                 assert seconds_between(listed.get(address, "never"), now) >= PROXY_LAG, f"{change.key}: {change.reason}"
             state = apply(state, change, now)
         now = after(now, 0.4)
+        state = endpoints(state)
         if number % lag == 0:
             state = settle(_stalled(settle(state, now), slow if number < 25 else set()), now)
 
