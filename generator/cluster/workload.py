@@ -210,3 +210,13 @@ def workload_of(space: Space, pod: Obj) -> Workload:
             return Workload(space.name, ref["kind"], ref["name"], above)
         obj = above
     return Workload(space.name, obj["kind"], obj["metadata"]["name"], obj)
+
+
+def claims_of(spec: Obj) -> list[tuple[str, bool]]:
+    """(claim name, read only) of each PersistentVolumeClaim a Pod spec mounts."""
+    found = []
+    for volume in spec.get("volumes") or ():
+        if claim := volume.get("persistentVolumeClaim"):
+            mounts = [m for c in spec["containers"] for m in c.get("volumeMounts") or () if m["name"] == volume["name"]]
+            found.append((claim["claimName"], bool(claim.get("readOnly")) or all(m.get("readOnly") for m in mounts)))
+    return found

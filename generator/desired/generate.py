@@ -14,7 +14,8 @@ from generator import names
 from generator.asked.admission import Intent, read
 from generator.cluster.snapshot import Key, Obj, Snapshot, Space, annotations_of, key_of, labels_of
 from generator.cluster.workload import Workload, workload_of
-from generator.desired.group import Outcome, build
+from generator.desired.group import build
+from generator.desired.outcome import Outcome
 from generator.desired.status import with_status
 from generator.errors import Problem
 

@@ -13,8 +13,8 @@ from typing import Any
 from generator.asked.admission import Intent
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.workload import Original
-from generator.desired.group import Outcome
-from generator.desired.preflight import concerns
+from generator.desired.case import concerns
+from generator.desired.outcome import Outcome
 from generator.errors import Problem
 
 Condition = tuple[str, bool, str, str]

@@ -1,0 +1,131 @@
+"""What the snapshot says about one workload, read once: its Pods, our objects for it, the labels its shadows may show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from generator import names
+from generator.asked.admission import Claim, template_of
+from generator.cluster import selectors, tracking
+from generator.cluster.endpoints import selectors_of, services_of
+from generator.cluster.snapshot import Key, Obj, Snapshot, Space, annotations_of, is_ours, key_of, labels_of
+from generator.cluster.workload import Original, Workload, claims_of, ips_of, original, pods_of
+from generator.desired.carrier_objects import service_name
+from generator.desired.shadow import our_labels
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the snapshot says about one workload, and what is asked of it. Read once, by everything below."""
+
+    snapshot: Snapshot
+    workload: Workload
+    asked: Mapping[str, Claim]
+
+    @cached_property
+    def space(self) -> Space:
+        """The workload's namespace."""
+        return self.snapshot.space(self.workload.namespace)
+
+    @cached_property
+    def every(self) -> tuple[Original, ...]:
+        """All Pods of the workload, oldest first."""
+        return tuple(original(p) for p in pods_of(self.space, self.workload.kind, self.workload.name))
+
+    @cached_property
+    def live(self) -> tuple[Original, ...]:
+        """Those that can be acted on. One that runs a carrier without our marks is left alone: nobody knows what it ran before."""
+        carriers = {self.snapshot.carrier_image, *self.images.values()}
+        return tuple(o for o in self.every if not o.gone and not any(c.image in carriers and not c.carried for c in o.containers.values()))
+
+    @cached_property
+    def leaving(self) -> tuple[Original, ...]:
+        """Carried ones that are being deleted: they still send unmatched requests to their shadows."""
+        return tuple(o for o in self.every if o.gone == "terminating" and o.touched)
+
+    @cached_property
+    def touched(self) -> bool:
+        """Whether anything of ours is on an original."""
+        return any(o.touched for o in (*self.live, *self.leaving))
+
+    @cached_property
+    def ours(self) -> dict[Key, Obj]:
+        """Live objects of ours for this workload."""
+        return {key_of(o): o for o in self.space.ours.get(self.workload.id, ())}
+
+    def our(self, kind: str, name: str) -> Obj | None:
+        """A live object of ours by its name, also when somebody took the label off that says whose it is."""
+        live = self.space.get(kind, name)
+        return live if live is not None and is_ours(live) else None
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """The labels that Services see on an original."""
+        if self.every:
+            return unmarked(labels_of(self.every[0].pod))
+        return (template_of(self.workload.obj).get("metadata") or {}).get("labels") or {} if self.workload.obj else {}
+
+    @cached_property
+    def services(self) -> tuple[Obj, ...]:
+        """The Services that select any Pod of the target."""
+        found = [*services_of(self.space, self.labels), *(s for o in self.every for s in services_of(self.space, labels_of(o.pod)))]
+        return tuple({s["metadata"]["name"]: s for s in found}.values())
+
+    @cached_property
+    def addresses(self) -> frozenset[str]:
+        """Where the target itself answers: its Pods, its Services and ours, its shadows."""
+        pods = [*(o.pod for o in self.every), *(o for o in self.ours.values() if o["kind"] == "Pod")]
+        services = [*self.services, *(o for o in self.ours.values() if o["kind"] == "Service")]
+        return frozenset([*(ip for pod in pods for ip in ips_of(pod)), *(s["spec"].get("clusterIP", "None") for s in services)])
+
+    @cached_property
+    def floor(self) -> int:
+        """How many shadows there are at least: the originals when the mount began, noted on Service Y'."""
+        live = self.our("Service", service_name(self.workload))
+        noted = annotations_of(live).get(names.FLOOR, "") if live else ""
+        return int(noted) if noted.isdigit() and len(noted) < 5 else len(self.live)
+
+    @cached_property
+    def images(self) -> dict[str, str]:
+        """The carrier image by claimed container."""
+        return {c: (claim.mount and claim.mount.carrier_image) or self.snapshot.carrier_image for c, claim in self.asked.items()}
+
+    @cached_property
+    def pinned(self) -> bool:
+        """Whether each shadow must run on its original's node: for a ReadWriteOnce volume, or a Service that stays on the node."""
+        local = ("internalTrafficPolicy", "externalTrafficPolicy")
+        if any(s["spec"].get(field) == "Local" for s in self.services for field in local):
+            return True
+        for claim, _ in claims_of(self.every[0].pod["spec"]) if self.every else ():
+            modes = ((self.space.get("PersistentVolumeClaim", claim) or {}).get("spec") or {}).get("accessModes") or ()
+            if "ReadWriteOnce" in modes and "ReadWriteMany" not in modes:
+                return True
+        return False
+
+
+def unmarked(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels without ours."""
+    return {k: v for k, v in labels.items() if not names.is_ours(k)}
+
+
+class Face(NamedTuple):
+    """The labels of a shadow. full: its original's. quiet: no selector of the namespace picks them; None if that cannot be."""
+
+    full: dict[str, str]
+    quiet: dict[str, str] | None
+
+    def joined(self, services: Iterable[Obj]) -> dict[str, str]:
+        """The quiet labels and those by which the original's Services select it."""
+        return selectors.joined_labels(self.quiet or {}, self.full, selectors_of(services))
+
+
+def face_of(space: Space, workload: Workload, model: Original) -> Face:
+    """The labels of a shadow of `model`; as many NetworkPolicies as possible go on holding."""
+    labels = unmarked(labels_of(model.pod))
+    held = [p["spec"].get("podSelector") for p in space.all("NetworkPolicy") if selectors.matches(p["spec"].get("podSelector"), labels)]
+    kept = tracking.strip_labels(labels)
+    ours = our_labels(workload, "shadow")
+    return Face(labels, selectors.quiet_labels(kept, space.watchers, lambda left: sum(selectors.matches(s, left) for s in held), ours))
