@@ -100,7 +100,7 @@ def _objects(name: str) -> tuple[list[Obj], tuple[Problem, ...]]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return [], (Problem("FileNotReadable", source, reason, "Check the path; - reads standard input."),)
-    if not raw.replace(b"-", b"").strip():
+    if not raw.strip(b"- \t\r\n\v\f"):
         cure = "Did the command before the pipe fail? Give what `kubectl get ... -o yaml` prints."
         return [], (Problem("NotAnObject", source, "the input is empty", cure),)
     return text.read(raw, source)

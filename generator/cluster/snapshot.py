@@ -142,6 +142,32 @@ class Space:
         return found
 
     @cached_property
+    def orphans(self) -> list[Obj]:
+        """Pods whose controller is not in the snapshot."""
+        return [p for p in self.all("Pod") if (ref := controller_of(p)) and self.get(ref["kind"], ref["name"]) is None]
+
+    @cached_property
+    def missing_services(self) -> dict[str, set[str]]:
+        """Names of Services that EndpointSlices speak of and that are not in the snapshot, by address."""
+        found: dict[str, set[str]] = {}
+        for service, pieces in self.slices.items():
+            if self.get("Service", service) is None:
+                for address in (a for piece in pieces for e in piece.get("endpoints") or () for a in e.get("addresses") or ()):
+                    found.setdefault(address, set()).add(service)
+        return found
+
+    @cached_property
+    def policies(self) -> selectors.Index:
+        """NetworkPolicies by the Pods they hold for."""
+        return selectors.Index((p, (p.get("spec") or {}).get("podSelector") or {}) for p in self.all("NetworkPolicy"))
+
+    @cached_property
+    def peers(self) -> selectors.Index:
+        """NetworkPolicies by the Pods their rules may name."""
+        pairs = ((p, peer) for p in self.all("NetworkPolicy") for peer in _peers(p) if "ipBlock" not in peer)
+        return selectors.Index((p, peer.get("podSelector") or {}) for p, peer in pairs)
+
+    @cached_property
     def services(self) -> selectors.Index:
         """Services by the labels they select."""
         return selectors.Index((s, selectors.service_selector(s.get("spec", {}).get("selector"))) for s in self.all("Service"))

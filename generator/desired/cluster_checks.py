@@ -27,10 +27,10 @@ def autoscaler(case: Case) -> Iterator[Problem]:
 
 def budgets(case: Case) -> Iterator[Problem]:
     """PodDisruptionBudgets that count the originals."""
-    for pdb in case.space.all("PodDisruptionBudget"):
-        if any(selectors.matches(pdb["spec"].get("selector"), labels_of(o.pod)) for o in case.live):
-            message = f"PodDisruptionBudget {pdb['metadata']['name']} counts held originals as unhealthy for the seconds of the swap"
-            yield case.problem("DisruptionBudget", message, "Nothing to do; a drain at that moment waits.")
+    watching = (w for o in case.live for w in case.space.watchers.matching(labels_of(o.pod)))
+    for name in sorted({w["metadata"]["name"] for w in watching if w["kind"] == "PodDisruptionBudget"}):
+        message = f"PodDisruptionBudget {name} counts held originals as unhealthy for the seconds of the swap"
+        yield case.problem("DisruptionBudget", message, "Nothing to do; a drain at that moment waits.")
 
 
 def quota(case: Case) -> Iterator[Problem]:
@@ -131,9 +131,9 @@ def orphans(case: Case) -> Iterator[Problem]:
     selector = (case.workload.obj or {}).get("spec", {}).get("selector")
     if case.workload.kind != "Deployment" or not selector:
         return
-    for pod in case.space.all("Pod"):
+    for pod in case.space.orphans:
         ref = controller_of(pod)
-        if ref and case.space.get(ref["kind"], ref["name"]) is None and selectors.matches(selector, labels_of(pod)):
+        if ref and selectors.matches(selector, labels_of(pod)):
             message = f"Pod {pod['metadata']['name']} is controlled by {ref['kind']} {ref['name']}, which is not in the stream"
             yield case.problem("SnapshotIncomplete", message, "Record ReplicaSets with the rest.")
 
@@ -143,14 +143,11 @@ def exposure(case: Case) -> Iterator[Problem]:
     if case.live and not case.services:
         message = "no Service selects its Pods; whoever connects to their own addresses meets the restart"
         yield case.problem("NoService", message, "Expect refused connections for about a second per Pod.")
-    known = {s["metadata"]["name"] for s in case.space.by_kind.get("Service", ())}
     addresses = {ip for o in case.every for ip in ips_of(o.pod)}
-    for name, pieces in sorted(case.space.slices.items()):
-        found = {a for piece in pieces for e in piece.get("endpoints") or () for a in e.get("addresses") or ()}
-        if name not in known and found & addresses:
-            yield case.problem(
-                "SnapshotIncomplete", f"an EndpointSlice names Service {name}, which is not in the stream", "Record Services with the rest."
-            )
+    for name in sorted({name for ip in addresses for name in case.space.missing_services.get(ip, ())}):
+        yield case.problem(
+            "SnapshotIncomplete", f"an EndpointSlice names Service {name}, which is not in the stream", "Record Services with the rest."
+        )
     said = ((case.workload.obj or {}).get("status") or {}).get("readyReplicas")
     if said and not case.every:
         yield case.problem(

@@ -126,13 +126,15 @@ def add_policies(
     reached: Mapping[tuple[str, int], routing.Connection],
 ) -> None:
     """NetworkPolicies of ours, and what they cannot do."""
+    space, original = scene.space, dict(scene.labels)
+    about = [*space.policies.matching(original), *space.policies.matching(shadow_labels), *space.peers.matching(original)]
     made, problems = policies(
         namespace=scene.workload.namespace,
         target=scene.workload.id,
         labels=our_labels(scene.workload, "policy"),
-        original=dict(scene.labels),
+        original=original,
         shadow=shadow_labels,
-        here=scene.space.all("NetworkPolicy"),
+        here=[p for _, p in sorted({p["metadata"]["name"]: p for p in about}.items())],
         elsewhere=[p for p in scene.snapshot.crossing_policies if p["metadata"]["namespace"] != scene.workload.namespace],
         ports=tuple(sorted({(p.number, p.protocol) for claim in claims.values() for p in claim.ports})),
         connections=tuple((c.peer, c.peer_port) for _, c in sorted(reached.items())),

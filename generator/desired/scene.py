@@ -125,7 +125,7 @@ class Face(NamedTuple):
 def face_of(space: Space, workload: Workload, model: Original) -> Face:
     """The labels of a shadow of `model`; as many NetworkPolicies as possible go on holding."""
     labels = unmarked(labels_of(model.pod))
-    held = [p["spec"].get("podSelector") for p in space.all("NetworkPolicy") if selectors.matches(p["spec"].get("podSelector"), labels)]
+    held = [selector for _, selector in space.policies.entries(labels)]
     kept = tracking.strip_labels(labels)
     ours = our_labels(workload, "shadow")
     return Face(labels, selectors.quiet_labels(kept, space.watchers, lambda left: sum(selectors.matches(s, left) for s in held), ours))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from generator.errors import Problem
@@ -30,11 +30,11 @@ class Place:
     def field(self, name: object) -> Place:
         """The field `name` of the mapping at this place."""
         text = str(name)
-        return replace(self, path=f"{self.path}.{text if _PLAIN.fullmatch(text) else shown(text)}".lstrip("."))
+        return Place(self.head, self.problems, f"{self.path}.{text if _PLAIN.fullmatch(text) else shown(text)}".lstrip("."))
 
     def item(self, index: int) -> Place:
         """The item at `index` of the list at this place."""
-        return replace(self, path=f"{self.path}[{index}]")
+        return Place(self.head, self.problems, f"{self.path}[{index}]")
 
     @property
     def reported(self) -> bool:
