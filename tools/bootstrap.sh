@@ -32,6 +32,7 @@ missing() {
   command -v ip >/dev/null || echo "iproute2"
   command -v openssl >/dev/null || echo "openssl"
   command -v unshare >/dev/null || echo "util-linux"
+  command -v mount >/dev/null || echo "mount"
 }
 
 say() {
