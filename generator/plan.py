@@ -96,7 +96,7 @@ def _patches(key: Key, live: Obj, desired: Obj, reason: str) -> Iterable[Change]
 def _owned(snapshot: Snapshot, desired: Desired) -> list[Obj]:
     spaces = snapshot.spaces.values() if desired.scope is None else [snapshot.space(desired.scope.namespace)]
     target = names.target_id(desired.scope.kind, desired.scope.name) if desired.scope else None
-    return [o for space in spaces for owner, objects in space.ours.items() if target in (None, owner) for o in objects if is_ours(o)]
+    return [o for space in spaces for owner, objects in space.ours.items() if target in (None, owner) for o in objects]
 
 
 def _why_delete(obj: Obj) -> str:

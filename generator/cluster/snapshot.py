@@ -217,11 +217,6 @@ class Snapshot:
         """A namespace, empty when nothing of it is in the stream."""
         return self.spaces.get(namespace) or Space(namespace, {}, {})
 
-    def objects(self) -> list[Obj]:
-        """Every object, in order of its Key."""
-        everything = [*self.cluster.values(), *(o for space in self.spaces.values() for o in space.objects.values())]
-        return sorted(everything, key=key_of)
-
     @cached_property
     def crossing_policies(self) -> tuple[Obj, ...]:
         """NetworkPolicies with a peer in another namespace."""

@@ -14,7 +14,7 @@ from generator.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What the checks look at. live: Pods that can be acted on, with their revisions; all: every Pod of the workload."""
+    """What the checks look at. live: Pods that can be acted on, with their revisions; every: all Pods of the workload."""
 
     snapshot: Snapshot
     workload: Workload

@@ -23,7 +23,7 @@ from generator.desired.objects import add_policies, add_rehearsals, add_shadows,
 from generator.desired.outcome import Outcome
 from generator.desired.patched import patched
 from generator.desired.preflight import preflight
-from generator.desired.revisions import Revision, revisions
+from generator.desired.revisions import Revision, own_shadows, revisions
 from generator.desired.scene import Face, Scene, face_of
 from generator.desired.shadow import our_labels, shadow
 from generator.errors import Problem
@@ -48,7 +48,7 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
 
     live_shadows = {k.name: o for k, o in scene.ours.items() if labels_of(o)[names.ROLE] == "shadow"}
     shadows: dict[str, Obj | None] = {**dict.fromkeys(bodies), **live_shadows}
-    own = {name: s for r in groups for name, s in r.own.items()}
+    own = own_shadows(groups)
     reached, outcome.connections = routing.connections(snapshot, (b for claim in claims.values() for b in claim.bridges), scene.addresses)
     configure(outcome, scene, claims, groups, shadows, reached)
     outcome.walk = _walk(scene, wanted, groups, shadows, faces, outcome.configs, outcome.problems)
@@ -104,9 +104,9 @@ def _walk(
     shadows: Mapping[str, Obj | None],
     faces: Mapping[str, Face],
     configs: Mapping[str, str],
-    problems: Iterable[Problem],
+    problems: tuple[Problem, ...],
 ) -> Handover:
-    space, problems = scene.space, tuple(problems)
+    space = scene.space
     pods = {name: pod for name, pod in shadows.items() if pod}
     listed = {o.name: is_listed(space, o.pod, labels_of(o.pod)) for o in scene.live}
     listed |= {n: n in faces and is_listed(space, pod, faces[n].full) for n, pod in pods.items()}
@@ -117,7 +117,7 @@ def _walk(
             wanted=wanted,
             blocked=frozenset(c for c in wanted if any(p.severity != "warning" and concerns(p, c) for p in problems)),
             originals=scene.live,
-            own={name: s for r in groups for name, s in r.own.items()},
+            own=own_shadows(groups),
             shadows=shadows,
             needed=frozenset(n for r in groups for n in r.shadows),
             inside=frozenset(n for n, pod in pods.items() if is_inside(space, pod)),

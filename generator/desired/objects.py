@@ -17,7 +17,7 @@ from generator.desired.adopt import adopt, adopt_pod
 from generator.desired.carrier_objects import config_hash, config_map, config_name, service_name
 from generator.desired.outcome import Outcome
 from generator.desired.policies import COPIED_FROM, policies
-from generator.desired.revisions import Revision
+from generator.desired.revisions import Revision, own_shadows
 from generator.desired.scene import Face, Scene, unmarked
 from generator.desired.shadow import our_labels
 from generator.errors import Problem
@@ -33,7 +33,7 @@ def configure(
 ) -> None:
     """The configuration of each carrier, as soon as the addresses it needs are known; it then stays, whatever shadow dies."""
     address = (scene.our("Service", service_name(scene.workload)) or {}).get("spec", {}).get("clusterIP", "None")
-    own = {name: s for r in groups for name, s in r.own.items()}
+    own = own_shadows(groups)
     items = [o for r in groups for o in r.originals]
     spare = [n for r in groups for n in r.shadows if n not in own.values()]
     ipv6 = any(":" in ip for o in scene.live for ip in ips_of(o.pod))

@@ -31,6 +31,11 @@ class Revision:
         return {shadow: owners.get(shadow, self.originals[0]) for shadow in self.shadows}
 
 
+def own_shadows(groups: Iterable[Revision]) -> dict[str, str]:
+    """The shadow of each original, by name, over all revisions."""
+    return {name: shadow for r in groups for name, shadow in r.own.items()}
+
+
 def revisions(workload: Workload, originals: Iterable[Original], pinned: bool, floor: int) -> tuple[Revision, ...]:
     """Group originals by revision, newest last.
 
