@@ -46,6 +46,7 @@ docs: .venv/test.stamp ## write the pages of docs/ that are made from code
 	$(BIN)/python tools/docs.py
 
 bench: .venv/test.stamp ## run each benchmark
+	@tools/bootstrap.sh bench
 	@set -e; for each in benchmarks/*.py; do echo "$$each"; $(BIN)/python "$$each"; done
 
 schemas: ## cut tests/schemas/ again (downloads 108 MB)

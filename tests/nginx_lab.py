@@ -3,8 +3,8 @@ r"""Runs a carrier configuration, byte for byte as rendered, in a network of its
     outcome = run(conf, "web-0", [("10.1.0.5", 8080, "http")], [{"port": 8080, "send": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"}])
     outcome.results[0]["json"]["who"] == "10.1.0.5:8080"
 
-The parent starts itself again under `unshare` with private network, hostname, mounts and processes: whatever happens,
-nothing outlives the call and nothing of the machine is touched. Stubs answer with JSON that says what reached them:
+It runs in an enclosure (tests/enclosure.py): nothing outlives the call and nothing of the machine is touched. Stubs
+answer with JSON that says what reached them:
 
     http   HTTP/1.1 with keep-alive; answers an upgrade with 101 and echoes. `X-Stub: close` closes without an answer,
            `X-Stub: NNN` answers with that status
@@ -14,8 +14,6 @@ nothing outlives the call and nothing of the machine is touched. Stubs answer wi
     tcp    greets before it has read anything, then echoes until the other side has finished, then says `bye`
     udp    sends back its name and the datagram
 An address with the protocol `down` exists, but refuses connections; with `gone`, nobody answers at all.
-
-nginx has a second network, as a Pod has, since it listens on the same ports as the stubs. A cable joins the two.
 """
 
 from __future__ import annotations
@@ -23,15 +21,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,22 +36,9 @@ import h2.connection
 import h2.events
 
 from carrier2.contract import CONFIG, RUN_DIR
-from generator.cli.nginx import find_nginx
+from tests.enclosure import CARRIER_IP, CARRIER_IP6, carrier, enclosed, furnish, nginx_command
 
-ROOT = Path(__file__).parent.parent
 TIMEOUT = 20
-CARRIER = {"": "192.0.2.2", ":": "2001:db8::2"}
-_PLUG_IN = """
-ip -batch - <<END
-link set lo up
-link set pod up
-addr add 192.0.2.2/24 dev pod
-addr add 2001:db8::2/64 dev pod nodad
-route add default via 192.0.2.1
-route add ::/0 via 2001:db8::1
-END
-exec "$@"
-"""
 
 
 class Outcome(NamedTuple):
@@ -81,9 +63,7 @@ def run(
     `status`, `headers`, `json`. `tls` and `ipv6` may be True.
     """
     job = {"conf": conf, "hostname": hostname, "stubs": stubs, "requests": [_packed(r) for r in requests], "files": dict(files or {})}
-    answer = json.loads(_inside({"do": "run", **job}))
-    if "failed" in answer:
-        raise AssertionError(answer["failed"])
+    answer = enclosed("tests.nginx_lab", {"do": "run", **job})
     return Outcome([_unpacked(r) for r in answer["results"]], answer["seen"], answer["log"])
 
 
@@ -94,7 +74,7 @@ def syntax(conf: str, files: Mapping[str, str] | None = None) -> tuple[bool, str
 
 def syntaxes(confs: Sequence[str], files: Mapping[str, str] | None = None) -> list[tuple[bool, str]]:
     """`nginx -t` on each, in one namespace."""
-    answer = json.loads(_inside({"do": "syntax", "confs": list(confs), "files": dict(files or {})}))
+    answer = enclosed("tests.nginx_lab", {"do": "syntax", "confs": list(confs), "files": dict(files or {})})
     return [(ok, text) for ok, text in answer["results"]]
 
 
@@ -106,85 +86,32 @@ def _unpacked(result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "raw": base64.b64decode(result["raw"])}
 
 
-def _inside(job: dict[str, Any]) -> str:
-    for tool, package in (("unshare", "util-linux"), ("ip", "iproute2")):
-        if not shutil.which(tool):
-            raise AssertionError(f"{tool} is missing: apt-get install {package}")
-    nginx, _ = find_nginx()
-    alone = ["unshare", "--net", "--uts", "--mount", "--pid", "--fork", "--kill-child", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    done = subprocess.run(
-        [*alone, sys.executable, "-m", "tests.nginx_lab"],
-        input=json.dumps({"nginx": str(nginx), **job}),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=TIMEOUT * 6,
-        check=False,
-    )
-    if done.returncode:
-        raise AssertionError(
-            f"the lab needs root or unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1):\n{done.stderr[-3000:]}"
-        )
-    return done.stdout
-
-
 # ---- what follows runs inside
 
 
 def _main() -> None:
     job = json.load(sys.stdin)
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/dev/shm"], check=True)
-    for path, content in {"nginx.conf": "", **job["files"]}.items():
-        file = Path(RUN_DIR) / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
+    furnish(job["files"], {host for host, _, protocol in job.get("stubs", ()) if protocol != "gone"})
     if job["do"] == "syntax":
         print(json.dumps({"results": [_try(job["nginx"], conf) for conf in job["confs"]]}))  # noqa: T201
         return
     socket.sethostname(job["hostname"])
-    hosts = sorted({host for host, _, protocol in job["stubs"] if protocol != "gone"} - {"127.0.0.1", "::1"})
-    _ip("link set lo up", *(f"addr add {host}/128 dev lo nodad" if ":" in host else f"addr add {host}/32 dev lo" for host in hosts))
     seen: list[dict[str, Any]] = []
     for host, port, protocol in job["stubs"]:
         _stub(host, port, protocol, seen)
     print(json.dumps(_serve(job, seen)))  # noqa: T201
 
 
-def _ip(*commands: str) -> None:
-    subprocess.run(["ip", "-batch", "-"], input="\n".join(commands) + "\n", text=True, check=True)
-
-
-def _command(nginx: str) -> list[str]:
-    return [nginx, "-p", RUN_DIR, "-c", CONFIG, "-e", "stderr"]
-
-
 def _try(nginx: str, conf: str) -> tuple[bool, str]:
     Path(CONFIG).write_text(conf, encoding="utf-8")
-    done = subprocess.run([*_command(nginx), "-t"], capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run([*nginx_command(nginx), "-t"], capture_output=True, text=True, errors="replace", check=False)
     return done.returncode == 0, done.stderr
 
 
 def _serve(job: dict[str, Any], seen: list[dict[str, Any]]) -> dict[str, Any]:
     Path(CONFIG).write_text(job["conf"], encoding="utf-8")
     log = Path("/dev/shm/log")
-    with log.open("wb") as errors:
-        shell = ["unshare", "--net", "sh", "-c", f"echo; read _; {_PLUG_IN}", "sh", *_command(job["nginx"]), "-g", "daemon off;"]
-        nginx = subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
-        assert nginx.stdout is not None
-        assert nginx.stdin is not None
-        nginx.stdout.readline()
-        _ip(
-            f"link add lab type veth peer name pod netns {nginx.pid}",
-            "link set lab up",
-            "addr add 192.0.2.1/24 dev lab",
-            "addr add 2001:db8::1/64 dev lab nodad",
-        )
-        nginx.stdin.close()
-        while not Path(RUN_DIR, "nginx.pid").exists():  # nginx writes it when it listens
-            if nginx.poll() is not None:
-                return {"failed": f"nginx did not start:\n{log.read_text(errors='replace')}"}
-            time.sleep(0.005)
+    with carrier([*nginx_command(job["nginx"]), "-g", "daemon off;"], log) as nginx:
         results = [_ask(request) for request in job["requests"]]
         # SIGQUIT ends once every request, copies too, has ended, but a UDP session has no end
         nginx.send_signal(signal.SIGTERM if any(r.get("kind") == "udp" for r in job["requests"]) else signal.SIGQUIT)
@@ -215,7 +142,7 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _connected(request: dict[str, Any], kind: socket.SocketKind) -> socket.socket:
-    host = CARRIER[":" if request.get("ipv6") else ""]
+    host = CARRIER_IP6 if request.get("ipv6") else CARRIER_IP
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
     sock.settimeout(TIMEOUT)
     sock.connect((host, request["port"]))

@@ -3,9 +3,10 @@
 #
 #   tools/bootstrap.sh python    a Python that can make a virtual environment; prints its path
 #   tools/bootstrap.sh test      that, and what `make test` needs besides
+#   tools/bootstrap.sh bench     that, and what `make bench` needs besides
 set -euo pipefail
 
-goal=${1:?python or test}
+goal=${1:?python, test or bench}
 
 python() {
   local name
@@ -27,12 +28,14 @@ go_is_new() {
 # One line for each thing that is missing: the Debian packages that bring it.
 missing() {
   python >/dev/null || echo "python3 python3-venv"
-  [ "$goal" = test ] || return 0
+  [ "$goal" != python ] || return 0
   command -v git >/dev/null || echo "git"
   command -v ip >/dev/null || echo "iproute2"
   command -v openssl >/dev/null || echo "openssl"
   command -v unshare >/dev/null || echo "util-linux"
   command -v mount >/dev/null || echo "mount"
+  command -v busybox >/dev/null || echo "busybox-static"
+  [ "$goal" != bench ] || command -v wrk >/dev/null || echo "wrk"
 }
 
 say() {
