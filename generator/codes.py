@@ -36,8 +36,11 @@ CODES: dict[str, Code] = {
     # --- a bridge on its own (generator/asked/bridge.py, rules.py, language.py)
     "RuleInvalid": Code("refused", "A condition of a rule is not well formed: unknown type, empty value, bad header name, control character, path without a leading slash.", "See the example that is given."),
     "RegexUnsupported": Code("refused", "A regex uses something outside the documented RE2-like subset, where engines disagree or matching can explode.", "Rewrite it without the part under the caret."),
-    "RuleNeverFires": Code("refused", "The conditions of a rule contradict each other, so no request can meet them.", "Remove one of the two, or make two rules of them (a list of rules means OR)."),
+    "RuleNeverFires": Code("refused", "No request can meet all conditions of a rule, or an older bridge on the same target and port gets all that do.", "Remove one of the two, or make two rules of them (a list of rules means OR)."),
     "RuleIdentical": Code("refused", "Another, older bridge on the same target and port has the same rule.", "Make the rule more specific, or ask the owner that is named."),
+    "RuleTakesAll": Code("refused", "A rule would take every request of a rule of another, older bridge on the same target and port, since it comes before it in the order of precedence.", "Make the rule more specific, or ask the owner that is named."),
+    "RuleOverlap": Code("warning", "Some requests match a rule of this bridge and one of an older bridge; the message shows the shortest such request and says who gets it.", "Nothing, if that is meant; else add a condition to one of the two."),
+    "RuleUndecided": Code("warning", "Whether two rules share requests, or one takes all of the other's, would take too long to decide; the order of precedence holds all the same.", "Write a regex with fewer repeats, or use prefix or exact conditions."),
     "CarrierLimit": Code("refused", "The bridge's rules would exceed what one nginx configuration can hold: 200 distinct regexes on a port, or about 2,000 bytes in one key.", "Use exact or prefix conditions, or shorter values; they have no limit in number."),
     "PortMappingInvalid": Code("refused", "portMappings is missing, or an entry is not \"LOCAL:REMOTE\".", "Write portMappings: [\"3000:8080\"] (LOCAL on the user's machine, REMOTE in the container)."),
     "PortUnknown": Code("refused", "A bridge names a port that the target container does not have.", "Use one of the ports that are listed."),

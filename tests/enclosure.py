@@ -66,8 +66,8 @@ def enclosed(module: str, job: Mapping[str, Any], seconds: float = 120) -> Any:
         check=False,
     )
     if done.returncode:
-        needs = "needs root or unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
-        raise AssertionError(f"{module} {needs}:\n{done.stderr[-3000:]}")
+        hint = " (needed: root, or sysctl kernel.unprivileged_userns_clone=1)" if done.stderr.startswith("unshare:") else ""
+        raise AssertionError(f"{module} failed{hint}:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout)
 
 

@@ -28,6 +28,7 @@ def bin_folder(tmp_path: Path) -> Path:
         "unshare": GOOD,
         "openssl": GOOD,
         "mount": GOOD,
+        "busybox": GOOD,
         "go": "#!/bin/sh\necho go1.26.8\n",
         "id": "#!/bin/sh\necho 0\n",
         "uname": "#!/bin/sh\necho Linux\n",

@@ -720,11 +720,11 @@ def test_check_exit_codes() -> None:
     refused = bascule("check", "-f", save([*cluster(), *bridges(), twin]), *AT)
 
     assert (fine.exit_code, fine.stdout) == (0, "nothing is wrong; 1 bridge, 1 mount with a target\n")
-    assert (warned.exit_code, warned.stdout.splitlines()[-1]) == (0, "1 warning; 3 bridges, 1 mount with a target")
+    assert (warned.exit_code, warned.stdout.splitlines()[-1]) == (0, "3 warnings; 3 bridges, 1 mount with a target")
     assert refused.exit_code == 1
     assert refused.stdout.startswith("refused RuleIdentical: GefyraBridge gefyra/zoe\n  on port 8080, ")
     assert "\n  > Add a condition" in refused.stdout
-    assert refused.stdout.splitlines()[-1] == "1 refusal, 1 warning; 4 bridges, 1 mount with a target"
+    assert refused.stdout.splitlines()[-1] == "1 refusal, 3 warnings; 4 bridges, 1 mount with a target"
 
 
 # --- explain ---------------------------------------------------------------------------------------------------------

@@ -304,6 +304,12 @@ def by(name: str, *conditions: Obj, port: str = "3000:8080", number: int = 1, **
     )
 
 
+@case("rules-left-nothing")
+def _left_nothing() -> Case:
+    objects = web(by("alice", path("/api")), later(by("bob", path("^/api/v[0-9]+/cart$", "regex"), number=2)))
+    return Case("rules", "Alice's path prefix comes before Bob's path regex, and all he asks for lies below it.", settled(objects, NOW), NOW)
+
+
 @case("rules-kinds")
 def _rules() -> Case:
     bridges = [
@@ -485,6 +491,11 @@ def problem(code: str, intent: str, objects: list[Obj] | str, now: str = NOW) ->
 ALICE = by("alice", header("x-user", "alice"))
 
 
+def later(obj: Obj) -> Obj:
+    """The same, created an hour after the others."""
+    return {**obj, "metadata": kube.asked(obj["metadata"]["name"], creationTimestamp="2026-11-24T21:00:00Z")}
+
+
 def app(**more: Any) -> list[Obj]:
     """One container with more fields."""
     return [{**container(), **more}]
@@ -552,12 +563,24 @@ problem("RuleNeverFires", "One header cannot have two values.", web(by("alice", 
 problem(
     "RuleIdentical",
     "Bob asks for what Alice has.",
+    web(ALICE, later(by("bob", header("x-user", "alice"), number=2))),
+)
+problem(
+    "RuleTakesAll",
+    "Bob's path prefix comes before Alice's path regex and leaves it nothing.",
+    web(by("alice", path("^/api/v[0-9]+/cart$", "regex")), later(by("bob", path("/api"), number=2))),
+)
+problem(
+    "RuleOverlap",
+    "Requests below /api with Alice's header match both; so do some that carry Alice's and Carol's marks.",
+    web(ALICE, later(by("bob", path("/api"), number=2)), later(by("carol", {"matchCookie": {"name": "user", "value": "carol"}}, number=3))),
+)
+problem(
+    "RuleUndecided",
+    "Two regexes that only a very long search could compare.",
     web(
-        ALICE,
-        {
-            **by("bob", header("x-user", "alice"), number=2),
-            "metadata": kube.asked("bob", creationTimestamp="2026-11-24T21:00:00Z"),
-        },
+        by("alice", header("x-user", "^.*a.{20}$", "regex")),
+        later(by("bob", header("x-user", "^.*[ab].{20}$", "regex"), number=2)),
     ),
 )
 problem(

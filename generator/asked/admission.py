@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from carrier2.dispatch import Route
 from carrier2.limits import unfit
 from generator.asked.bridge import Bridge, Mount, TargetRef, decode_bridge, decode_mount
+from generator.asked.conflicts import Standing
 from generator.cluster.endpoints import services_of
 from generator.cluster.ports import Port, container_ports
 from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot, Space, key_of, labels_of
 from generator.cluster.times import seconds_between
 from generator.cluster.workload import pods_of
 from generator.errors import Problem
-from generator.rules.conditions import in_words
 from generator.rules.precedence import routed
 
 
@@ -92,7 +92,7 @@ def read(snapshot: Snapshot) -> Intent:
     for (workload, container), wishing in wishes.items():
         mounted = intent.claims.get(workload, {}).get(container)
         claim = mounted or Claim(container, None, (), _ports(snapshot, workload, container))
-        admitted = _admit(claim, wishing, intent)
+        admitted = _admit(claim, wishing, snapshot.now, intent)
         if mounted or admitted:
             intent.claims.setdefault(workload, {})[container] = Claim(container, claim.mount, tuple(admitted), claim.ports)
     return intent
@@ -190,18 +190,20 @@ def _ports(snapshot: Snapshot, workload: Key, container: str) -> tuple[Port, ...
     return container_ports(specs, container, services_of(space, labels_of({"metadata": template.get("metadata") or {}})))
 
 
-def _admit(claim: Claim, bridges: Iterable[Bridge], intent: Intent) -> list[Bridge]:
+def _admit(claim: Claim, bridges: Iterable[Bridge], now: str, intent: Intent) -> list[Bridge]:
     """The bridges that may stand, oldest first."""
-    taken: dict[tuple[int, object], Bridge] = {}
+    standing: dict[int, Standing] = {}
     admitted = []
     for bridge in bridges:
-        problems = [*_ports_fit(claim, bridge), *_identical(taken, bridge)]
+        problems = _ports_fit(claim, bridge)
+        ports = [standing.setdefault(remote, Standing(remote)) for remote, _ in bridge.ports] if not problems else []
+        for port in ports:
+            problems += port.problems(bridge, now)
         intent.blame(bridge.obj, *problems)
-        if problems:
-            continue
-        admitted.append(bridge)
-        for remote, _ in bridge.ports:
-            taken.update({(remote, rule): bridge for rule in bridge.rules or ((),)})
+        if all(p.severity == "warning" for p in problems):
+            admitted.append(bridge)
+            for port in ports:
+                port.add(bridge, now)
     return _fitting(admitted, intent)
 
 
@@ -225,18 +227,6 @@ def _fitting(bridges: list[Bridge], intent: Intent) -> list[Bridge]:
 
 def _routes(bridges: Iterable[Bridge], port: int) -> list[Route]:
     return [Route(b.name, routed(rule)) for b in bridges if any(remote == port for remote, _ in b.ports) for rule in b.rules]
-
-
-def _identical(taken: dict[tuple[int, object], Bridge], bridge: Bridge) -> list[Problem]:
-    place = str(key_of(bridge.obj))
-    for remote, _ in bridge.ports:
-        for rule in bridge.rules or ((),):
-            if older := taken.get((remote, rule)):
-                what = f"the rule `{in_words(rule)}`" if rule else "the whole traffic (a bridge without rules)"
-                message = f"on port {remote}, {what} is taken by bridge {older.name} of {older.owner}, which is older"
-                cure = f"Add a condition, for example a header of your own, or ask {older.owner}."
-                return [Problem("RuleIdentical", place, message, cure)]
-    return []
 
 
 def _ports_fit(claim: Claim, bridge: Bridge) -> list[Problem]:

@@ -54,7 +54,7 @@ _SHAPES: Final[dict[str, _Shape]] = {
     "matchHeader": _Shape(
         "header",
         "value",
-        (re.compile(r"[A-Za-z0-9_-]+"), "letters, digits, - and _"),
+        (re.compile(r"[_-]*[A-Za-z0-9][A-Za-z0-9_-]*"), "letters, digits, - and _, not only - and _"),
         (
             re.compile(r"(?! )[^\x00-\x1f\x7f]+(?<! )"),
             "text without control characters and without blanks at its ends",
@@ -87,14 +87,11 @@ def rule(place: Place, written: object) -> tuple[Condition, ...]:
         if isinstance(written, dict) and written.get("match") is None:
             place.report("RuleInvalid", "the rule has no match", "Write match: [] for a rule that takes every request.")
         return ()
-    before = len(place.problems)
-    found = [(at, c) for i, item in enumerate(values["match"]) if (c := _condition(at := place.field("match").item(i), item))]
-    weight = sum(len(c.name) + len(_for_nginx(c).encode()) + 2 for _, c in found)
+    found = {c for i, item in enumerate(values["match"]) if (c := _condition(place.field("match").item(i), item))}
+    weight = sum(len(c.name) + len(_for_nginx(c).encode()) + 2 for c in found)
     if weight > MAX_RULE:
         place.report("RuleInvalid", f"the rule has {weight} bytes in all", f"Stay within {MAX_RULE}.")
-    if len(place.problems) == before:
-        _contradictions(found)
-    return tuple(sorted({c for _, c in found}))
+    return tuple(sorted(found))
 
 
 def field_holds(condition: Condition, text: bytes) -> bool:
@@ -187,29 +184,3 @@ def _check_text(place: Place, shape: _Shape, match: Match, text: str) -> None:
             place.report("RegexUnsupported", message, "Rewrite it without the part at the caret, or use type: prefix.")
     elif not pattern.fullmatch(text) or any("\ud800" <= c <= "\udfff" for c in text):
         place.report("RuleInvalid", f"{shown(text)} is not {rule_in_words}", cure)
-
-
-def _contradictions(found: list[tuple[Place, Condition]]) -> None:
-    """Report RuleNeverFires for two conditions on one field that no text meets, and for what nginx never hands on."""
-    cure = "Remove one of the two, or make two rules of them: [{match: [...]}, {match: [...]}]."
-    for position, (place, condition) in enumerate(found):
-        for _, other in found[:position]:
-            if (other.kind, other.name) == (condition.kind, condition.name) and _exclude(other, condition):
-                message = f"{subject(condition)} needs {needs(other)} and {needs(condition)}: no request has both"
-                place.report("RuleNeverFires", message, cure)
-        if condition.kind == "method" and condition.value in ("TRACE", "CONNECT"):
-            place.report("RuleNeverFires", f"the carrier answers {condition.value} itself, with 405", "Name another method.")
-        probe = condition.name == "user-agent" and condition.match != "regex" and condition.value.startswith(KUBE_PROBE)
-        if condition.kind == "header" and probe:
-            place.report("RuleNeverFires", "kubelet's probes never go to a bridge", "Match another header.")
-
-
-def _exclude(one: Condition, other: Condition) -> bool:
-    """Whether no text meets both; False where that would take an analysis of regexes."""
-    if one.match == "exact":
-        one, other = other, one
-    if other.match == "exact":
-        return not field_holds(one, other.value.encode())
-    if one.match == other.match == "prefix":
-        return not (field_holds(one, other.value.encode()) or field_holds(other, one.value.encode()))
-    return False

@@ -89,7 +89,7 @@ def decide(asked: Request, candidates: Iterable[Candidate]) -> tuple[Candidate |
         elif failed:
             verdicts.append(Verdict(candidate, False, _mismatch(failed, asked)))
         elif winner:
-            verdicts.append(Verdict(candidate, True, _lost(candidate, winner)))
+            verdicts.append(Verdict(candidate, True, less_specific(candidate, winner)))
         else:
             winner = candidate
             verdicts.append(Verdict(candidate, True, "first of the rules that match"))
@@ -126,7 +126,7 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 100 else f"{text[:97]}...")
 
 
-def _lost(loser: Candidate, winner: Candidate) -> str:
+def less_specific(loser: Candidate, winner: Candidate) -> str:
     for step in _STEPS:
         if step.weight(loser) != step.weight(winner):
             return f"less specific: {step.words(loser)} against {step.words(winner)}"

@@ -1,0 +1,186 @@
+"""Rules that stand on one port of one container, and whether a newer bridge's rules can stand beside them.
+
+Whoever came first keeps what he has. A newer bridge is refused when one of its rules
+- is the same as a rule that stands (RuleIdentical), or gets no request that such a rule would leave to it (RuleNeverFires);
+- takes every request of a rule that stands (RuleTakesAll).
+A rule without conditions takes what no other rule does: it overlaps with each, and no warning says so. Else the bridge is
+admitted with a warning when some requests match both (RuleOverlap: by `precedence` somebody wins), and when that
+could not be decided (RuleUndecided). A rule is compared with one other at a time; several that only together leave nothing
+are not found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter
+from typing import Final, NamedTuple
+
+from generator.asked.bridge import Bridge
+from generator.cluster.snapshot import key_of
+from generator.errors import Problem
+from generator.rules.analysis import Relation, Shape, common, relation, shape
+from generator.rules.conditions import in_words
+from generator.rules.fields import Field, entangled, request_with
+from generator.rules.precedence import Candidate, less_specific, precedence
+
+STEPS: Final = 100_000
+"""What comparing one bridge may cost in all, about half a second; then the rest is undecided (`analysis.STEPS` for one question)."""
+
+SHOWN: Final = 3
+"""Overlaps that are told one by one; of the others only the number."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A rule that stands."""
+
+    bridge: Bridge
+    candidate: Candidate
+    shape: Shape
+
+
+class _Overlap(NamedTuple):
+    """A rule of the newer bridge and one that stands, by its number, and how they stand to each other."""
+
+    number: int
+    relation: Relation
+    mine: _Rule
+    theirs: _Rule
+
+
+@dataclass(slots=True)
+class Standing:
+    """The rules of one port. Bit n of an index is the rule with number n.
+
+    alike: by the fields that they ask something of. only: by field and word, those that take that word alone.
+    loose: by field, those that take more than one word there.
+    """
+
+    port: int
+    rules: list[_Rule] = field(default_factory=list)
+    alike: dict[frozenset[Field], int] = field(default_factory=dict)
+    only: dict[tuple[Field, bytes], int] = field(default_factory=dict)
+    loose: dict[Field, int] = field(default_factory=dict)
+
+    def add(self, bridge: Bridge, now: str) -> None:
+        """Let all rules of a bridge stand."""
+        for rule in _rules(bridge, now):
+            bit = 1 << len(self.rules)
+            self.rules.append(rule)
+            fields = frozenset(rule.shape)
+            self.alike[fields] = self.alike.get(fields, 0) | bit
+            for at, asked in rule.shape.items():
+                if asked.only and asked.word is not None:
+                    self.only[at, asked.word] = self.only.get((at, asked.word), 0) | bit
+                else:
+                    self.loose[at] = self.loose.get(at, 0) | bit
+
+    def problems(self, bridge: Bridge, now: str) -> list[Problem]:
+        """What stands against a newer bridge; empty, or warnings, or one refusal."""
+        place, steps, shared = str(key_of(bridge.obj)), 0, 0
+        pairs: list[_Overlap] = []
+        for mine in _rules(bridge, now):
+            free, near = self._near(mine.shape)
+            shared |= free
+            pairs += [_Overlap(number, "overlap", mine, self.rules[number]) for number in islice(_bits(free), SHOWN)]
+            for number in _bits(near):
+                theirs = self.rules[number]
+                if not _start_alike(mine.shape, theirs.shape):
+                    continue
+                found, cost = relation(mine.shape, theirs.shape) if steps < STEPS else ("undecided", 0)
+                steps += cost
+                if found in ("same", "within", "covers") and (refusal := _refusal(place, self.port, found, mine, theirs)):
+                    return [refusal]
+                if found != "disjoint" and mine.shape and theirs.shape:
+                    shared |= 1 << number
+                    pairs.append(_Overlap(number, found, mine, theirs))
+        names = dict.fromkeys(self.rules[number].bridge.name for number in _bits(shared))
+        return list(_warnings(place, self.port, sorted(pairs, key=itemgetter(0)), list(names)))
+
+    def _near(self, mine: Shape) -> tuple[int, int]:
+        """Rules that surely share a request with `mine`, as both ask of different fields; and those that may, for all that exact
+        conditions tell.
+        """
+        fields, free, near = frozenset(mine), 0, 0
+        for theirs, alike in self.alike.items():
+            both, left = fields & theirs, alike
+            for at in both:
+                asked = mine[at]
+                if asked.only and asked.word is not None:
+                    left &= self.loose.get(at, 0) | self.only.get((at, asked.word), 0)
+            if both or not fields or not theirs or entangled(fields | theirs):
+                near |= left
+            else:
+                free |= left
+        return free, near
+
+
+def _start_alike(mine: Shape, theirs: Shape) -> bool:
+    """Whether no field tells by the mere beginnings of its words that the rules are disjoint."""
+    for at, asked in mine.items():
+        other = theirs.get(at)
+        if other and not (asked.start.startswith(other.start) or other.start.startswith(asked.start)):
+            return False
+    return True
+
+
+def _bits(of: int) -> Iterator[int]:
+    while of:
+        low = of & -of
+        yield low.bit_length() - 1
+        of ^= low
+
+
+def _rules(bridge: Bridge, now: str) -> Iterator[_Rule]:
+    for index, conditions in enumerate(bridge.rules or ((),)):
+        yield _Rule(bridge, Candidate(bridge.name, bridge.created or now, conditions, index), shape(conditions))
+
+
+def _refusal(place: str, port: int, found: Relation, mine: _Rule, theirs: _Rule) -> Problem | None:
+    older, owner = theirs.bridge.name, theirs.bridge.owner
+    wins = precedence(mine.candidate) < precedence(theirs.candidate)
+    what, cure = _what(mine), f"Add a condition, for example a header of your own, or ask {owner}."
+    if found == "same":
+        message = f"on port {port}, {what} is taken by bridge {older} of {owner}, which is older"
+        return Problem("RuleIdentical", place, message, cure)
+    if found == "within" and not wins:
+        message = f"on port {port}, {what} gets no request: bridge {older} of {owner} takes them all by {_what(theirs)}"
+        return Problem("RuleNeverFires", place, f"{message}; {_why(mine, theirs)}", cure)
+    if found == "covers" and wins:
+        message = f"on port {port}, {what} takes every request from bridge {older} of {owner}, which is older and has {_what(theirs)}"
+        return Problem("RuleTakesAll", place, f"{message}; {_why(theirs, mine)}", cure)
+    return None
+
+
+def _warnings(place: str, port: int, pairs: list[_Overlap], others: list[str]) -> Iterator[Problem]:
+    """A warning for each of the first bridges, and one for the rest."""
+    told: dict[str, _Overlap] = {}
+    for pair in pairs:
+        told.setdefault(pair.theirs.bridge.name, pair)
+    for _, found, mine, theirs in [*told.values()][:SHOWN]:
+        words = common(mine.shape, theirs.shape)
+        request = f", for example {request_with(words)}" if words is not None else ""
+        first, second = sorted((mine, theirs), key=lambda rule: precedence(rule.candidate))
+        wins = f"{first.bridge.name} gets them, {_why(second, first)}"
+        other = f"bridge {theirs.bridge.name} of {theirs.bridge.owner}"
+        if found == "undecided":
+            message = f"on port {port}, it is not decided which requests match both {_what(mine)} and {_what(theirs)} of {other}{request}"
+            yield Problem("RuleUndecided", place, f"{message}; {wins}", "Write a regex with fewer repeats, or use prefix or exact.")
+        else:
+            message = f"on port {port}, some requests match {other} too{request}; {wins}"
+            yield Problem("RuleOverlap", place, message, "Nothing, if that is meant; else add a condition to one of the two.")
+    if left := [name for name in others if name not in [*told][:SHOWN]]:
+        listed = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
+        message = f"on port {port}, some requests may match {len(left)} more bridges: {listed}"
+        yield Problem("RuleOverlap", place, message, "Ask `bascule explain` who gets a request.")
+
+
+def _what(rule: _Rule) -> str:
+    conditions = rule.candidate.conditions
+    return f"the rule `{in_words(conditions)}`" if conditions else "the whole traffic (a bridge without rules)"
+
+
+def _why(loser: _Rule, winner: _Rule) -> str:
+    return f"the rule of {loser.bridge.name} is {less_specific(loser.candidate, winner.candidate)}"
