@@ -39,12 +39,16 @@ class Language:
     """
 
     conditions: tuple[Condition, ...]
-    automata: tuple[Automaton, ...]
     visible: tuple[Automaton, ...]
     word: bytes | None
     empty: bool
     only: bool
     start: bytes
+
+    @property
+    def automata(self) -> tuple[Automaton, ...]:
+        """One for each condition."""
+        return tuple(map(_automaton, self.conditions))
 
     def has(self, word: bytes) -> bool:
         """Whether a word that nginx can see in the field belongs to it."""
@@ -170,14 +174,18 @@ def _outside(one: Language, other: Language) -> Found:
 
 @lru_cache(maxsize=65536)
 def _language(field: Field, conditions: tuple[Condition, ...]) -> Language:
-    automata, seen = tuple(map(_automaton, conditions)), visible(field)
-    start = max(map(_start, conditions), key=len, default=b"")
-    exact = next((c.value.encode() for c in conditions if c.match == "exact"), None)
-    if exact is None:
-        found = shared((*automata, *seen), STEPS)
-        return Language(conditions, automata, seen, found.word, found.decided and found.word is None, only=False, start=start)
-    there = all(field_holds(c, exact) for c in conditions) and all(accepts(each, exact) for each in seen)
-    return Language(conditions, automata, seen, exact if there else None, not there, only=True, start=start)
+    seen, start = visible(field), max(map(_start, conditions), key=len, default=b"")
+    only = any(c.match == "exact" for c in conditions)
+    simple = bool(conditions) and all(c.match != "regex" for c in conditions)
+    if only or simple:  # the one word that it can be, or the shortest
+        word = next((c.value.encode() for c in conditions if c.match == "exact"), start)
+        there = all(field_holds(c, word) for c in conditions)
+        if there and all(accepts(each, word) for each in seen):
+            return Language(conditions, seen, word, empty=False, only=only, start=start)
+        if only or not there:
+            return Language(conditions, seen, None, empty=True, only=only, start=start)
+    found = shared((*map(_automaton, conditions), *seen), STEPS)
+    return Language(conditions, seen, found.word, empty=found.decided and found.word is None, only=False, start=start)
 
 
 @lru_cache(maxsize=65536)

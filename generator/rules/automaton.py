@@ -42,6 +42,11 @@ class Automaton:
     accepting: int
 
     @cached_property
+    def steps(self) -> dict[tuple[int, int], int]:
+        """(set of states, byte) -> set of states, as far as `accepts` has needed it."""
+        return {}
+
+    @cached_property
     def forever(self) -> int:
         """States from which every word ends well, as a set of bits."""
         loops = (1 << state for state, edges in enumerate(self.edges) if (ALL, state) in edges)
@@ -170,9 +175,12 @@ def _trimmed(edges: Sequence[Sequence[Edge]], accepting: int) -> Automaton:
 
 def accepts(automaton: Automaton, word: bytes) -> bool:
     """Whether `word` belongs to the language."""
-    states = 1
+    states, steps = 1, automaton.steps
     for byte in word:
-        states = _next(automaton, states, 1 << byte)
+        beyond = steps.get((states, byte))
+        if beyond is None:
+            beyond = steps[states, byte] = _next(automaton, states, 1 << byte)
+        states = beyond
     return bool(states & automaton.accepting)
 
 
