@@ -1,21 +1,21 @@
-"""The figures of generate.py as the table in docs/benchmarks.md, and that table as docs/benchmarks/generate.svg.
+"""Pictures and tables of docs/benchmarks.md: what all benchmarks share, and the table and picture of generate.py.
 
-python benchmarks/curve.py      draw the picture again from the table that stands in the page
+python benchmarks/curve.py      draw docs/benchmarks/generate.svg again from the table that stands in the page
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import log10
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 Figures = dict[str, dict[str, dict[int, list[float]]]]
 """Job -> row -> size -> a figure of each round: processor seconds, or MiB where the row is one of IN_MIB."""
 
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
-PICTURE = PAGE.parent / "benchmarks/generate.svg"
 START, END = "<!-- made by benchmarks/generate.py --write -->\n", "<!-- end -->\n"
 IN_MIB = ("memory", "text")
 UNITS = {"µs": 1e-6, "ms": 1e-3, "s": 1.0, "MiB": 1.0}
@@ -29,22 +29,50 @@ MEMORY_LINES = (("First moment of an install", "memory", "first moment", "a"), (
 AIMS = ((5.0, "aim: 5 s for all of 10,000 Pods"), (0.01, "aim: 10 ms for one target"))
 MEMORY_AIMS = ((500e6 / 2**20, "aim: 500 MB"),)
 
-STYLE = """
-    svg { --back: #ffffff; --text: #1f2328; --soft: #59636e; --grid: #d1d9e0; --a: #0969da; --b: #1a7f37; --c: #8250df; --aim: #bc4c00 }
-    @media (prefers-color-scheme: dark) { svg { --back: #0d1117; --text: #f0f6fc; --soft: #9198a1; --grid: #3d444d; --a: #4493f8;
-      --b: #3fb950; --c: #ab7df8; --aim: #f0883e } }
-    text { font: 12px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #1f2328; fill: var(--text) }
-    .soft { fill: #59636e; fill: var(--soft) }
-    .back { fill: #ffffff; fill: var(--back) }
-    path { fill: none; stroke: #d1d9e0; stroke: var(--grid) }
-    .a { stroke: #0969da; stroke: var(--a); stroke-width: 2 }
-    .b { stroke: #1a7f37; stroke: var(--b); stroke-width: 2 }
-    .c { stroke: #8250df; stroke: var(--c); stroke-width: 2 }
-    .aim { stroke: #bc4c00; stroke: var(--aim); stroke-dasharray: 6 4 }
-    text.a { fill: #0969da; fill: var(--a); stroke: none }
-    text.b { fill: #1a7f37; fill: var(--b); stroke: none }
-    text.c { fill: #8250df; fill: var(--c); stroke: none }
-    text.aim { fill: #bc4c00; fill: var(--aim); stroke: none }"""
+COLORS = {
+    "a": ("#0969da", "#4493f8"),
+    "b": ("#1a7f37", "#3fb950"),
+    "c": ("#8250df", "#ab7df8"),
+    "d": ("#0a7b83", "#39c5cf"),
+    "e": ("#bf3989", "#db61a2"),
+    "f": ("#7d4e00", "#d29922"),
+    "g": ("#cf222e", "#ff7b72"),
+    "h": ("#57606a", "#b1bac4"),
+}
+"""Of lines, by style: on white, on black."""
+
+STYLE = f"""
+    svg {{ --back: #ffffff; --text: #1f2328; --soft: #59636e; --grid: #d1d9e0; --aim: #bc4c00;
+      {"; ".join(f"--{name}: {light}" for name, (light, _) in COLORS.items())} }}
+    @media (prefers-color-scheme: dark) {{ svg {{ --back: #0d1117; --text: #f0f6fc; --soft: #9198a1; --grid: #3d444d; --aim: #f0883e;
+      {"; ".join(f"--{name}: {dark}" for name, (_, dark) in COLORS.items())} }} }}
+    text {{ font: 12px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #1f2328; fill: var(--text) }}
+    .soft {{ fill: #59636e; fill: var(--soft) }}
+    .back {{ fill: #ffffff; fill: var(--back) }}
+    path {{ fill: none; stroke: #d1d9e0; stroke: var(--grid) }}
+    .aim {{ stroke: #bc4c00; stroke: var(--aim); stroke-dasharray: 6 4 }}
+    text.aim {{ fill: #bc4c00; fill: var(--aim); stroke: none }}""" + "".join(
+    f"""
+    .{name} {{ stroke: {light}; stroke: var(--{name}); stroke-width: 2 }}
+    text.{name} {{ fill: {light}; fill: var(--{name}); stroke: none }}"""
+    for name, (light, _) in COLORS.items()
+)
+
+
+class Axis(NamedTuple):
+    """ticks: value and label, the ends of the axis first and last."""
+
+    ticks: tuple[tuple[float, str], ...]
+    logarithmic: bool = True
+
+    def at(self, value: float) -> float:
+        """Where `value` stands: 0 at the first tick, 1 at the last."""
+        low, high, here = (log10(v) if self.logarithmic else v for v in (self.ticks[0][0], self.ticks[-1][0], value))
+        return (here - low) / (high - low)
+
+
+Series = tuple[dict[int, float], str, str]
+"""Values, label, style."""
 
 
 def shown(value: float, row: str) -> str:
@@ -70,10 +98,11 @@ def table(figures: Figures, sizes: Sequence[int]) -> str:
     return "\n".join([*lines, "", noise]) + "\n"
 
 
-def write(lines: str) -> None:
-    """Put the table where it stands in the page."""
-    before, _, rest = PAGE.read_text().partition(START)
-    PAGE.write_text(f"{before}{START}{lines}{END}{rest.partition(END)[2]}")
+def write(lines: str, start: str = START) -> None:
+    """Put the table where it stands in the page, between the mark `start` and the next END."""
+    before, found, rest = PAGE.read_text().partition(start)
+    assert found, start
+    PAGE.write_text(f"{before}{start}{lines}{END}{rest.partition(END)[2]}")
 
 
 def figures_of(page: str) -> dict[str, dict[str, dict[int, float]]]:
@@ -95,33 +124,27 @@ def figures_of(page: str) -> dict[str, dict[str, dict[int, float]]]:
 
 
 def panel(
-    left: int,
-    title: str,
-    low: int,
-    high: int,
-    ticks: Sequence[str],
-    series: Sequence[tuple[dict[int, float], str, str]],
-    aims: Sequence[tuple[float, str]],
+    left: int, title: str, across: Axis, up: Axis, below: str, series: Sequence[Series], aims: Sequence[tuple[float, str]]
 ) -> Iterator[str]:
-    """One diagram, both axes logarithmic, 10 to 10,000 Pods across and 10**low to 10**high up. series: values, label, style."""
+    """One diagram. below: what `across` counts."""
     width, height, top = 330, 300, 50
 
     def x(size: float) -> float:
-        return left + width * (log10(size) - 1) / 3
+        return left + width * across.at(size)
 
     def y(value: float) -> float:
-        return top + height * (high - log10(value)) / (high - low)
+        return top + height * (1 - up.at(value))
 
     yield f'<text x="{left}" y="24">{title}</text>'
-    for power in range(1, 5):
-        yield f'<path d="M{x(10**power):.1f} {top}v{height}"/>'
-        yield f'<text class="soft" text-anchor="middle" x="{x(10**power):.1f}" y="{top + height + 18}">{10**power:,}</text>'
-    for power, tick in zip(range(low, high + 1), ticks, strict=True):
-        yield f'<path d="M{left} {y(10.0**power):.1f}h{width}"/>'
-        yield f'<text class="soft" text-anchor="end" x="{left - 8}" y="{y(10.0**power) + 4:.1f}">{tick}</text>'
+    for value, tick in across.ticks:
+        yield f'<path d="M{x(value):.1f} {top}v{height}"/>'
+        yield f'<text class="soft" text-anchor="middle" x="{x(value):.1f}" y="{top + height + 18}">{tick}</text>'
+    for value, tick in up.ticks:
+        yield f'<path d="M{left} {y(value):.1f}h{width}"/>'
+        yield f'<text class="soft" text-anchor="end" x="{left - 8}" y="{y(value) + 4:.1f}">{tick}</text>'
     for value, label in aims:
         yield f'<path class="aim" d="M{left} {y(value):.1f}h{width}"/>'
-        start = log10(value) > (low + high) / 2  # where no line runs
+        start = up.at(value) > 0.5  # where no line runs
         yield (
             f'<text class="aim" text-anchor="{"start" if start else "end"}" x="{left + 6 if start else left + width - 6}"'
             f' y="{y(value) - 6:.1f}">{label}</text>'
@@ -132,7 +155,21 @@ def panel(
         yield f'<path class="{style}" d="M{" L".join(f"{x(s):.1f} {y(v):.1f}" for s, v in sorted(values.items()))}"/>'
         at = max(end + 4, at + 16)
         yield f'<text class="{style}" x="{left + width + 8}" y="{at:.1f}">{label}</text>'
-    yield f'<text class="soft" text-anchor="middle" x="{left + width / 2}" y="{top + height + 38}">Pods of targets</text>'
+    yield f'<text class="soft" text-anchor="middle" x="{left + width / 2}" y="{top + height + 38}">{below}</text>'
+
+
+def picture(file: str, width: int, title: str, parts: Iterable[str]) -> None:
+    """Write the parts as docs/benchmarks/`file`. title: for those who cannot see it."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} 400" role="img">'
+    back = f'<rect class="back" width="{width}" height="400"/>'
+    path = PAGE.parent / "benchmarks" / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join([head, f"<title>{title}</title>", f"<style>{STYLE}\n</style>", back, *parts, "</svg>"]) + "\n")
+
+
+def decades(low: int, *labels: str) -> Axis:
+    """A logarithmic axis from 10**low, a label for each power of ten."""
+    return Axis(tuple((10.0**power, label) for power, label in enumerate(labels, low)))
 
 
 def draw() -> None:
@@ -140,15 +177,14 @@ def draw() -> None:
     found = figures_of(PAGE.read_text())
     seconds = [(found[job][row], label, style) for job, row, label, style in LINES]
     memory = [(found[job][row], label, style) for job, row, label, style in MEMORY_LINES]
+    pods, below = decades(1, "10", "100", "1,000", "10,000"), "Pods of targets"
+    times = decades(-4, "0.1 ms", "1 ms", "10 ms", "0.1 s", "1 s", "10 s")
     parts = [
-        *panel(70, "Processor time", -4, 1, ("0.1 ms", "1 ms", "10 ms", "0.1 s", "1 s", "10 s"), seconds, AIMS),
-        *panel(670, "Peak memory", 1, 3, ("10 MiB", "100 MiB", "1000 MiB"), memory, MEMORY_AIMS),
+        *panel(70, "Processor time", pods, times, below, seconds, AIMS),
+        *panel(670, "Peak memory", pods, decades(1, "10 MiB", "100 MiB", "1000 MiB"), below, memory, MEMORY_AIMS),
     ]
-    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1110 400" role="img">'
-    title = "<title>Time and memory of generate against the number of Pods, both axes logarithmic, with the aims</title>"
-    back = '<rect class="back" width="1110" height="400"/>'
-    PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_text("\n".join([head, title, f"<style>{STYLE}\n</style>", back, *parts, "</svg>"]) + "\n")
+    title = "Time and memory of generate against the number of Pods, both axes logarithmic, with the aims"
+    picture("generate.svg", 1110, title, parts)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ CONFIG = f"{RUN_DIR}/nginx.conf"
 TLS_DIR = f"{RUN_DIR}/tls"
 """`<port>.crt` and `<port>.key`, delivered by the applier together with the configuration."""
 
-MINIMUM_NGINX = (1, 27, 4)
-"""First nginx with `keepalive_min_timeout`, without which a reload loses requests of keep-alive clients."""
+MINIMUM_NGINX = (1, 29, 7)
+"""First nginx with `keepalive ... local`, and with `sticky route` (1.29.6); stable since 1.30.0."""
 
 MAX_TOKEN = 4000
 """Bytes a quoted token may have: nginx's configuration parser stops at 4096 (ngx_conf_file.c, NGX_CONF_BUFFER)."""
 
 MAX_REGEXES = 200
-"""Distinct regexes on one port; each costs a variable per request."""
+"""Distinct regexes on one port; nginx tries one after the other."""
 
 COMMANDS = frozenset(
     (
@@ -31,3 +31,13 @@ COMMANDS = frozenset(
 
 COMMAND_DIRS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 """Folders of the image in which each of COMMANDS stands."""
+
+MAX_LINGERING = 4
+"""Workers that reloads have retired and that still have connections. A reload beyond ends the oldest first.
+
+Each holds its own configuration: with 1,000 bridges to 8 addresses and WORKER_CONNECTIONS 1.6 MB, so that four, the serving
+one and one in the making stay below 11 MB, of 16 MiB.
+"""
+
+WORKER_CONNECTIONS = 1024
+"""Of one worker; a proxied request is two. nginx takes 430 bytes for each at once (ngx_event_process_init), in lingering workers too."""

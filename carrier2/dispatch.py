@@ -39,15 +39,18 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a bridge's requests go. `fallback`: answered by the cluster when nothing could be sent, or a 502.
+    """Where a bridge's requests go. bridge: its name, an RFC 1123 subdomain.
 
     mode `mirror`: the destination gets a copy, the cluster answers.
+    fallback: a request of which nothing could be sent is answered by the cluster, or with a 502.
+    log: write a line for each request of this bridge (nginx.py says what is in it).
     """
 
     bridge: str
     address: Address
     mode: Literal["intercept", "mirror"] = "intercept"
     fallback: Literal["cluster", "error"] = "cluster"
+    log: bool = False
 
 
 @dataclass(frozen=True, slots=True)

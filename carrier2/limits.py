@@ -12,6 +12,9 @@ from carrier2.maps import fields, router
 _WORST = 12
 """Bytes that one byte of a value becomes at most: a dollar is written as `${c2_dollar}`."""
 
+_RANK = 10
+"""Bytes around a bridge's name in an entry: its rank, `:` and `=`, and the end of the line."""
+
 _SAFE = 3000
 """Bytes of a token that are never too many, whatever stands around a value (contract.MAX_TOKEN)."""
 
@@ -24,12 +27,13 @@ def unfit(routes: Sequence[Route]) -> str:
     alike: dict[str, int] = {}
     for route in routes:
         text = "\t".join(f"{c.kind}{c.name}{c.value}" for c in route.conditions)
-        alike[text.lower()] = alike.get(text.lower(), 0) + _WORST * len(text.encode("utf-8", "surrogatepass")) + 100
+        size = _WORST * len(text.encode("utf-8", "surrogatepass")) + len(route.bridge) + _RANK
+        alike[text.lower()] = alike.get(text.lower(), 0) + size
     if max(alike.values(), default=0) <= _SAFE:
         return ""
     try:
-        variables, maps = fields(c for route in routes for c in route.conditions)
-        _, more = router("c2_65535", routes, dict.fromkeys((route.bridge for route in routes), "bridge_" + 60 * "0"), variables)
+        variables, maps = fields(routes)
+        _, more = router("c2_65535", routes, variables)
         render((*maps, *more))
     except Unquotable as error:
         return f"a key or value is too long once it is written for nginx: {str(error).rpartition('...: ')[2]}"

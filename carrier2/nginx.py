@@ -1,9 +1,11 @@
 """A Dispatch becomes the text of the carrier's nginx configuration.
 
     directive.py   the tree of directives, and all quoting
-    maps.py        routes -> maps: which upstream a request goes to
+    maps.py        routes -> maps: which bridge takes a request
     server.py      one HTTP port
-    upstreams.py   addresses -> upstream blocks
+    accesslog.py   what is written about a request
+    processes.py   users' processes: bridge -> route -> upstream block
+    upstreams.py   what the cluster answers -> upstream blocks
     relocate.py    where the result runs
 
 A port with routes is an HTTP server: HTTP/1.1, websockets, h2c and gRPC on one socket. A port without is a stream, passed
@@ -15,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from carrier2 import directive, upstreams
-from carrier2.directive import COLUMN, DOLLAR, Directive, Quoted, block, mapping, regex, simple
+from carrier2 import accesslog, directive, processes, upstreams
+from carrier2.contract import WORKER_CONNECTIONS
+from carrier2.directive import DOLLAR, Directive, Quoted, block, simple
 from carrier2.dispatch import Dispatch, Listener
 from carrier2.maps import fields, router
 from carrier2.relocate import Place, addresses
-from carrier2.server import CLUSTER, H1, H2, decision, server
+from carrier2.server import decision, server, shared
 
 CONNECT_TIMEOUT = "2s"
 """For one server. The next one, if there is one, is asked after it."""
@@ -53,7 +56,7 @@ def render(dispatch: Dispatch, place: Place | None = None) -> str:
             simple("worker_shutdown_timeout", "1h", note="how long a reload lets open connections live"),
             simple("pid", f"{place.run_dir}/nginx.pid"),
             simple("error_log", "stderr", "warn"),
-            block("events", of=[simple("worker_connections", 4096)]),
+            block("events", of=[simple("worker_connections", WORKER_CONNECTIONS)]),
             *([block("http", of=_http(dispatch, http, place))] if http else []),
             *([block("stream", of=_stream(dispatch, stream, place))] if stream else []),
         ]
@@ -61,27 +64,25 @@ def render(dispatch: Dispatch, place: Place | None = None) -> str:
 
 
 def _http(dispatch: Dispatch, listeners: list[Listener], place: Place) -> Iterator[Directive]:
-    variables, maps = fields(c for listener in listeners for route in listener.routes for c in route.conditions)
-    groups: set[upstreams.Upstream] = set()
+    variables, maps = fields(route for listener in listeners for route in listener.routes)
+    users: list[Directive] = []
+    cluster: set[upstreams.Upstream] = set()
     servers = []
     for listener in listeners:
         name = f"c2_{listener.port}"
-        targets = {each.bridge: upstreams.bridge(dispatch, listener, each) for each in listener.destinations}
-        used = [targets[route.bridge] for route in listener.routes if route.bridge in targets]
-        groups |= {*used, *upstreams.cluster(dispatch, listener.port)}
-        first, routing = router(
-            name,
-            listener.routes,
-            {r.bridge: targets[r.bridge].name if r.bridge in targets else CLUSTER for r in listener.routes},
-            variables,
-        )
+        users += processes.blocks(dispatch, listener, place)
+        cluster.update(upstreams.cluster(dispatch, listener.port))
+        first, routing = router(name, listener.routes, variables)
         maps += [*routing, *decision(dispatch, listener, name, first)]
         servers.append(server(listener, name, _listen(dispatch, listener, place, "ssl" if listener.tls else ""), place))
+    maps = [*shared(listeners), *maps, *accesslog.maps(listeners)]
     yield from _common(place)
     yield from _hash_sizes(maps)
-    yield from _shared_maps()
+    yield block("geo", DOLLAR, of=[simple("default", Quoted('"$"'))], note="a literal dollar")
     yield from maps
-    yield from upstreams.blocks(groups, place, (H1, H2), *upstreams.IDLE)
+    yield from accesslog.formats(listeners)
+    yield from users
+    yield from upstreams.blocks(cluster, place, *upstreams.IDLE)
     yield from servers
 
 
@@ -92,7 +93,8 @@ def _common(place: Place) -> Iterator[Directive]:
     yield simple("server_tokens", "off")
     yield simple("ignore_invalid_headers", "off", note="pass every request that the application would have taken")
     yield simple("client_max_body_size", 0)
-    yield simple("large_client_header_buffers", 8, "32k")
+    yield simple("large_client_header_buffers", 8, "64k")
+    yield simple("max_headers", 10_000)
     yield from (simple(f"{name}_timeout", FOREVER) for name in ("client_header", "client_body", "send"))
     yield simple("keepalive_timeout", "1h", note="clients close idle connections, not the carrier; a reload loses no request")
     yield simple("keepalive_time", FOREVER)
@@ -104,25 +106,15 @@ def _common(place: Place) -> Iterator[Directive]:
     yield simple("proxy_max_temp_file_size", 0)
     yield simple("proxy_buffers", 8, "16k")
     yield simple("proxy_redirect", "off")
+    yield simple("proxy_pass_trailers", "on")
+    yield simple("early_hints", 1)
     for protocol in ("proxy", "grpc"):
-        yield simple(f"{protocol}_buffer_size", "16k", note=f"{protocol}: only what could not be sent goes to another server")
+        yield simple(f"{protocol}_buffer_size", "32k", note=f"{protocol}: room for an answer's head")
         yield simple(f"{protocol}_connect_timeout", CONNECT_TIMEOUT)
         yield simple(f"{protocol}_next_upstream", "error", "timeout")
         yield from (simple(f"{protocol}_{way}_timeout", FOREVER) for way in ("read", "send"))
         yield from (simple(f"{protocol}_pass_header", header) for header in _APPLICATION_HEADERS)
         yield simple(f"{protocol}_ignore_headers", *(h for h in _NOT_OURS_TO_OBEY if protocol == "proxy" or h.startswith("X-Accel-")))
-
-
-def _shared_maps() -> Iterator[Directive]:
-    yield block("geo", DOLLAR, of=[simple("default", Quoted('"$"'))], note="a literal dollar")
-    yield mapping("$http_upgrade", "$c2_connection", ("default", "upgrade"), ("", ""), note="websockets")
-    yield mapping(
-        f"$server_protocol{COLUMN}$http_content_type",
-        "$c2_grpc",
-        ("default", ""),
-        (regex(r"^HTTP/2\.0\t(?i)application/grpc(?:$|[+;])"), "1"),
-        note="gRPC",
-    )
 
 
 def _stream(dispatch: Dispatch, listeners: list[Listener], place: Place) -> Iterator[Directive]:
@@ -133,7 +125,7 @@ def _stream(dispatch: Dispatch, listeners: list[Listener], place: Place) -> Iter
     yield simple("proxy_half_close", "on")
     yield from maps
     groups = {group for each in listeners for group in upstreams.cluster(dispatch, each.port)}
-    yield from upstreams.blocks(groups, place, ("",))
+    yield from upstreams.blocks(groups, place)
     for each in listeners:
         udp = each.protocol == "UDP"
         yield block(

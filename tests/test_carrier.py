@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import re
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +27,7 @@ from tests.nginx_lab import Outcome, run, syntaxes
 
 SERVICE, SHADOW, OTHER_SHADOW = "10.0.0.1", "10.1.0.1", "10.1.0.2"
 HOSTILE = [
-    *r"""alice Alice ALICE bob a ab abc 1 0:bridge_10.9.0.1_3000 a=b = ~abc ~*abc ~( default include hostnames
+    *r"""alice Alice ALICE bob a ab abc 1 0:b1 a=b = ~abc ~*abc ~( default include hostnames
     volatile \abc \\abc \t \" a\ a$b $host ${host} $1 $ a"b a'b " a;b a{b } #b é É 日本 *.example.com
     www.example.* ( ) [ | ? + ^a a,b %41""".split(),
     *("a b", "; }", "x} server { listen 1; }"),
@@ -172,7 +171,7 @@ def nearly(draw: st.DrawFn, routes: tuple[Route, ...]) -> Request:
         if condition.kind == "method":
             method = draw(st.sampled_from([condition.value, "PUT"]))
         elif condition.kind == "path":
-            end = draw(st.sampled_from([b"", b"", b"%0A", b"%0A0:bridge_10.9.0.1_3000_or_8080=%09"]))
+            end = draw(st.sampled_from([b"", b"", b"%0A", b"%0A0:b1=%09"]))
             raw = quote(b"/" + changed.lstrip(b"/"), safe="/").encode() + end
         elif condition.kind == "header":
             headers[condition.name] = [*headers.get(condition.name, []), changed.strip(b" ")][-draw(st.sampled_from([1, 1, 2])) :]
@@ -252,10 +251,11 @@ def test_a_regex_cannot_define_a_variable(pattern: str) -> None:
         Dispatch((Listener(80),), "service.example"),
         Dispatch((Listener(80),), "fe80::1%eth0"),
         Dispatch((Listener(80),), SERVICE, {"web 0; }": (SHADOW,)}),
+        *(dispatch(Listener(80, "TCP", (Route(name),))) for name in ("", "Alice", "a:b", "a=b", "a_b", "a\tb", "-a", "a.", "a" * 254)),
     ],
 )
 def test_names_and_addresses_that_nginx_reads_otherwise_are_refused(broken: Dispatch) -> None:
-    """A header name without a variable, an address that is no literal IP, a hostname that is none."""
+    """A header name without a variable, an address that is no literal IP, a hostname or a bridge's name that is none."""
     with pytest.raises(Unquotable):
         render(broken)
 
@@ -310,6 +310,16 @@ def test_bridges_cost_an_entry_not_a_map() -> None:
         return [text.count("\n  map "), text.count("\n  upstream ")]
 
     assert blocks(10) == blocks(1000)
+
+
+def test_a_changed_destination_changes_one_line() -> None:
+    """Rules name bridges, and where a bridge leads is said once."""
+    routes = [Route(f"b{n}", (header(f"user-{n}"), path(f"/v{n % 3}"))) for n in range(1, 9)] + [Route("b1", (header("me"),))]
+    to = {"b9": Destination("b9", Address("10.9.0.1", 3000))}
+    before = dispatch(http(8080, *routes, Route("b9"), to=to))
+    after = dispatch(http(8080, *routes, Route("b9"), to={**to, "b1": Destination("b1", Address("10.9.0.2", 3000))}))
+    pairs = zip(render(before).splitlines(), render(after).splitlines(), strict=True)
+    assert [new.strip() for old, new in pairs if old != new] == ['"\\\\b1" 10.9.0.2:3000;']
 
 
 # ---- real requests
@@ -426,50 +436,6 @@ def test_nothing_is_added_or_changed_on_the_way() -> None:
         assert line in result["headers"]
 
 
-FALLBACK = {"b1": Destination("b1", Address("10.9.0.1", 3000)), "b2": Destination("b2", Address("10.9.0.1", 3000), fallback="error")}
-
-
-def test_what_could_not_be_sent_falls_back_as_the_bridge_says() -> None:
-    """A refused connection is answered by the cluster, body intact, or with 502, though both bridges share an address."""
-    body = bytes(range(256)) * 1200
-    subject = dispatch(http(8080, Route("b1", (header("a"),)), Route("b2", (header("b"),)), to=FALLBACK))
-    chunked = ask("/", "X-User: a", "Transfer-Encoding: chunked", method="POST")
-    chunked["send"] += b"5\r\nhello\r\n0\r\n\r\n"
-    asked = [ask("/", f"X-User: {user}", method="POST", body=body) for user in "ab"]
-    outcome = send(subject, *asked, chunked, ask("/", "X-User: a"), ip_10_9_0_1="down")
-    assert who(outcome) == [SERVICE, "502", SERVICE, SERVICE]
-    assert [outcome.results[n]["json"]["sha256"] for n in (0, 2)] == [hashlib.sha256(b).hexdigest() for b in (body, b"hello")]
-
-
-def test_a_bridge_that_cannot_be_reached_falls_back_too() -> None:
-    """Nobody answers at the address: after the connect timeout the cluster does, gRPC and a POST body included."""
-    subject = dispatch(http(8080, Route("b1", (header("a"),)), to=FALLBACK))
-    assert who(send(subject, ask("/", "X-User: a", method="POST", body=b"x" * 100_000), ip_10_9_0_1="gone")) == [SERVICE]
-    grpc = h2(("x-user", "a"), ("content-type", "application/grpc"), body=b"\0" * 5, method="POST")
-    for state in ("down", "gone"):
-        assert who(send(subject, grpc, ip_10_9_0_1=state, ip_10_0_0_1="h2")) == [SERVICE]
-
-
-def test_what_was_sent_is_not_sent_again() -> None:
-    """A process that dies over a POST has had it; the cluster must not get it too. Its own errors are its answer."""
-    subject = dispatch(http(8080, Route("b1")))
-    outcome = send(
-        subject, ask("/", "X-Stub: close", method="POST", body=b"x"), ask("/", "X-Stub: close", method="POST"), ask("/", "X-Stub: 503")
-    )
-    assert who(outcome) == ["502", "502", "10.9.0.1"]
-    assert [each["who"] for each in outcome.seen] == ["10.9.0.1:3000"] * 3
-
-
-def test_websockets_reach_the_bridge() -> None:
-    """The handshake passes, and what follows it."""
-    outcome = send(
-        dispatch(http(8080, Route("b1", (header("a"),)))),
-        *(ask("/", "Upgrade: websocket", "Connection: Upgrade", f"X-User: {u}") for u in "ab"),
-    )
-    assert [(r["status"], r["raw"][-4:]) for r in outcome.results] == [(101, b"ping")] * 2
-    assert [each["who"] for each in outcome.seen] == ["10.9.0.1:3000", f"{SHADOW}:8080"]
-
-
 def h2(*headers: tuple[str, str], body: bytes = b"", method: str = "GET") -> dict[str, Any]:
     """A request over HTTP/2."""
     pseudo = [(":method", method), (":path", "/"), (":scheme", "http"), (":authority", "shop.example")]
@@ -543,18 +509,6 @@ def test_a_broken_mirror_is_not_noticed(state: str) -> None:
     outcome = send(subject, *(ask("/", method="POST", body=b"x") for _ in range(3)), ip_10_9_0_1=state)
     assert who(outcome) == [SHADOW] * 3
     assert all(["Connection", "close"] in r["headers"] for r in outcome.results)
-
-
-def test_tls_on_both_sides(tmp_path: Path) -> None:
-    """The port's certificate is shown to the client, and the upstream is asked with the server name."""
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=example.test -keyout".split()
-    subprocess.run([*command, str(tmp_path / "key"), "-out", str(tmp_path / "crt")], check=True, capture_output=True)
-    files = {"tls/8443.key": (tmp_path / "key").read_text(), "tls/8443.crt": (tmp_path / "crt").read_text()}
-    for sni, seen in (("", "example.test"), ("shop.example", "shop.example")):
-        subject = dispatch(http(8443, Route("b1", (header("a"),)), tls=True, sni=sni))
-        behind = [(host, port, "https") for host, port, _ in stubs(subject)]
-        outcome = run(render(subject), "web-0", behind, [ask("/", f"X-User: {u}", port=8443, tls=True) for u in "ab"], files)
-        assert [r["json"]["who"] for r in outcome.results] == [f"10.9.0.1:3000 as {seen}", f"{SHADOW}:8443 as {seen}"]
 
 
 def test_ipv6() -> None:

@@ -23,7 +23,12 @@ from tests.golden import cases
 from tests.nginx_lab import run as lab
 from tests.nginx_lab import syntaxes
 
-WITNESSES = {r"^[0-9a-f]{8}-dev\z": "0a1b2c3d-dev"}
+WITNESSES = {
+    r"^[0-9a-f]{8}-dev\z": "0a1b2c3d-dev",
+    r"^/api/v\d+/cart\z": "/api/v1/cart",
+    r"^.*a.{20}\z": "a" * 21,
+    r"^.*[ab].{20}\z": "b" * 21,
+}
 """A text for each regex that stands in a golden case, as nginx has it."""
 
 

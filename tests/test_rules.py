@@ -176,6 +176,10 @@ def test_equally_specific_rules_go_by_age_then_name_then_number(winner: Candidat
         (header(".*", "regex"), asked("/", ("x-user", "")), False),
         (header(".*", "regex"), asked("/"), False),
         (header("lic", "regex"), asked("/", ("x-user", "alice")), True),
+        (header("a", name="user-agent"), asked("/", ("User-Agent", "a")), True),
+        (header("a", name="user-agent"), asked("/", ("User_Agent", "a")), False),
+        (header("a", name="x-forwarded-for"), asked("/", ("X_Forwarded_For", "b"), ("X-Forwarded-For", "a")), True),
+        (header("a, b", name="if-match"), asked("/", ("If_Match", "a"), ("If-Match", "b")), True),
         (QUERY, asked("/?v=1"), True),
         (QUERY, asked("/?V=1"), False),
         (QUERY, asked("/?v=2&v=1"), False),
@@ -252,6 +256,19 @@ def test_a_path_is_what_nginx_makes_of_it(url: str, path_seen: bytes, args: byte
         ("GET", "/", [("x user", "a")], "x user"),
         ("GET", "/", [("", "a")], "''"),
         ("GET", "/", [("x-user", "a\r\nb")], "x-user"),
+        ("GET", "/", [("Authorization", "a"), ("authorization", "b")], "only once"),
+        ("GET", "/", [("Host", "a"), ("host", "a")], "only once"),
+        ("GET", "/", [("Host", "")], "no host"),
+        ("GET", "/", [("Host", "a..b")], "no host"),
+        ("GET", "/", [("Host", ".")], "no host"),
+        ("GET", "/", [("Host", "a/b")], "no host"),
+        ("GET", "/", [("Host", "é")], "no host"),
+        ("GET", "/", [("Host", "a:65536")], "no host"),
+        ("GET", "/", [("Host", "[::1]x")], "no host"),
+        ("GET", "http://a:65536/", [], "host is none"),
+        ("POST", "/", [("Content-Length", "1x")], "no number"),
+        ("POST", "/", [("Content-Length", "0"), ("Transfer-Encoding", "chunked")], "beside"),
+        ("POST", "/", [("Transfer-Encoding", "gzip")], "501"),
     ],
 )
 def test_what_nginx_answers_itself_reaches_no_rule(method: str, url: str, headers: list[tuple[str, str]], reason: str) -> None:
@@ -266,6 +283,8 @@ def test_headers_that_cannot_be_named_are_left_out_and_the_host_of_a_url_counts(
     made = asked("http://web:80/", ("X.User", "a"), ("X_User", "b"))
     assert made.headers == {"host": b"web:80", "x-user": b"b"}
     assert asked("http://web/", ("Host", "other")).headers == {"host": b"other"}
+    for host in (".a", "a.", "a:", "a:0065535", "[]", "[a.b]:80", "a_b!%zz"):
+        assert asked("/", ("Host", host)).headers == {"host": host.encode()}
 
 
 def test_the_reason_for_a_mismatch_names_the_field_and_both_sides() -> None:

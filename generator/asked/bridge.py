@@ -1,7 +1,7 @@
 """What users asked for: GefyraBridge and GefyraBridgeMount objects -> Bridge and Mount, or every Problem of the object.
 
 The schema is Gefyra 2.5's (gefyra.dev/v1, fields at the top level, no spec) and a superset of it:
-- a bridge's providerParameter is {rules, mode, fallback}, and its target may be a workload (`deployment/web`) instead of a mount;
+- a bridge's providerParameter is {rules, mode, fallback, accessLog}, and its target may be a workload (`deployment/web`), no mount;
 - a mount's providerParameter is {tls, "<port>": {tls}, allowSharedVolumes, carrierImage}.
 Null is the same as absent. `kind` is read as Gefyra writes it (gefyrabridge) and in CamelCase.
 """
@@ -16,7 +16,9 @@ from carrier2.dispatch import Condition
 from generator.asked.values import NAME, TargetRef, Tls, endpoints, port_number, port_pairs, tls_sources, utc, workload
 from generator.errors import Problem
 from generator.names import API_VERSION, CONTROL_NAMESPACE
-from generator.rules.conditions import rule
+from generator.rules.analysis import never, shape
+from generator.rules.conditions import needs, rule, subject
+from generator.rules.fields import seen_there
 from generator.text.walk import Kind, Place, fields, is_a, shown
 
 __all__ = ["Bridge", "Mount", "TargetRef", "Tls", "decode_bridge", "decode_mount"]
@@ -51,6 +53,7 @@ class Bridge:
     ports: (port of the container, port on the user's machine), sorted.
     rules: as written, each once; any of them suffices, in each all conditions must hold.
     None, or one without conditions, takes all requests.
+    access_log: the carrier writes a line for each request that the bridge takes.
     endpoints: host:port in the cluster by container port, as the connection has reported them.
     """
 
@@ -64,6 +67,7 @@ class Bridge:
     rules: tuple[tuple[Condition, ...], ...]
     mode: Literal["intercept", "mirror"]
     fallback: Literal["cluster", "error"]
+    access_log: bool
     endpoints: dict[int, str]
     sunset: str
     obj: dict[str, Any] = field(repr=False)
@@ -94,7 +98,12 @@ _BRIDGE: Final[dict[str, Kind]] = {
 }
 _MOUNT: Final[dict[str, Kind]] = {**_COMMON, "provider": str, "missingGracePeriod": int}
 _METADATA: Final[dict[str, Kind]] = {"creationTimestamp": str, "labels": dict}
-_BRIDGE_OPTIONS: Final[dict[str, Kind]] = {"rules": list, "mode": ("intercept", "mirror"), "fallback": ("cluster", "error")}
+_BRIDGE_OPTIONS: Final[dict[str, Kind]] = {
+    "rules": list,
+    "mode": ("intercept", "mirror"),
+    "fallback": ("cluster", "error"),
+    "accessLog": bool,
+}
 _MOUNT_OPTIONS: Final[dict[str, Kind]] = {"tls": dict, "allowSharedVolumes": bool, "carrierImage": str}
 _NO_SPEC = "The fields of a Gefyra object stand at its top level, without a spec."
 
@@ -151,7 +160,7 @@ def decode_bridge(obj: object) -> tuple[Bridge | None, tuple[Problem, ...]]:
         mount, target = "", _target(place.field("target"), values)
     at = place.field("providerParameter")
     options = fields(at, values.get("providerParameter", {}), _BRIDGE_OPTIONS)
-    rules = [rule(at.field("rules").item(i), item) for i, item in enumerate(options.get("rules", ()))]
+    rules = [_rule(at.field("rules").item(i), item) for i, item in enumerate(options.get("rules", ()))]
     mappings = place.field("portMappings")
     ports = () if mappings.reported else port_pairs(mappings, values.get("portMappings", []))
     reached = endpoints(place.field("clusterEndpoint"), values.get("clusterEndpoint", {}))
@@ -170,11 +179,28 @@ def decode_bridge(obj: object) -> tuple[Bridge | None, tuple[Problem, ...]]:
         rules=tuple(dict.fromkeys(rules)),
         mode=options.get("mode", "intercept"),
         fallback=options.get("fallback", "cluster"),
+        access_log=options.get("accessLog", False),
         endpoints=reached,
         sunset=sunset,
         obj=obj,
     )
     return bridge, ()
+
+
+def _rule(place: Place, written: object) -> tuple[Condition, ...]:
+    """A rule that some request matches, or a report of why none does."""
+    before = len(place.problems)
+    found = rule(place, written)
+    if len(place.problems) == before and (field_ := never(shape(found))):
+        asked = [c for c in found if (c.kind, c.name) == field_]
+        alone = next((c for c in asked if never(shape((c,)))), None)
+        if alone:
+            message, cure = f"no request's {subject(alone)} is {needs(alone)}: {seen_there(field_)}", "Correct or remove the condition."
+        else:
+            message = f"no request's {subject(asked[0])} is {' and '.join(map(needs, asked))}"
+            cure = "Remove one of them, or make two rules: [{match: [...]}, {match: [...]}]."
+        place.field("match").report("RuleNeverFires", message, cure)
+    return found
 
 
 def _object(obj: object, kind: str, known: dict[str, Kind]) -> tuple[Place, dict[str, Any], str]:

@@ -108,7 +108,7 @@ def dispatch(
                 protocol="UDP" if port.protocol == "UDP" else "TCP",
                 routes=tuple(Route(c.bridge, rules.routed(c.conditions)) for c in candidates),
                 destinations=tuple(
-                    Destination(b.name, reached[b.name, port.number].address, b.mode, b.fallback)
+                    Destination(b.name, reached[b.name, port.number].address, b.mode, b.fallback, b.access_log)
                     for b in sorted(here, key=lambda b: b.name)
                     if (b.name, port.number) in reached
                 ),
