@@ -11,7 +11,7 @@ from tests.test_reload import HOSTS, conf
 
 
 def test_sixteen_mebibytes_and_nothing_else() -> None:
-    """1,000 bridges to as many addresses, port 80, load, large bodies, and reloads that leave as many old workers as may be: nothing fails or is killed."""
+    """1,000 bridges to as many addresses, load, large bodies, reloads that leave as many old workers as may be: nothing fails."""
     confs = [conf(to, 1000, port=80) for to in HOSTS[:2]]
     told = enclosed("tests.constrained_lab", {"confs": confs, "hosts": HOSTS}, 600)
     assert told["said"] == [f"applied {hashlib.sha256(confs[number % 2].encode()).hexdigest()}\n" for number in range(6)], told["log"]

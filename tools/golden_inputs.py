@@ -307,7 +307,9 @@ def by(name: str, *conditions: Obj, port: str = "3000:8080", number: int = 1, **
 @case("rules-left-nothing")
 def _left_nothing() -> Case:
     objects = web(by("alice", path("/api")), later(by("bob", path("^/api/v[0-9]+/cart$", "regex"), number=2)))
-    return Case("rules", "Alice's path prefix comes before Bob's path regex, and all he asks for lies below it.", settled(objects, NOW), NOW)
+    return Case(
+        "rules", "Alice's path prefix comes before Bob's path regex, and all he asks for lies below it.", settled(objects, NOW), NOW
+    )
 
 
 @case("rules-kinds")
