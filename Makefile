@@ -10,10 +10,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo test check lint fix golden docs bench schemas lock hooks clean
+.PHONY: help venv demo test check lint fix golden docs transparency soak bench schemas lock hooks clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: .venv/test.stamp ## the Python environment for development, as locked
 
@@ -45,9 +45,15 @@ golden: .venv/test.stamp ## rewrite golden/ from what the commands print now; fa
 docs: .venv/test.stamp ## write the pages of docs/ that are made from code
 	$(BIN)/python tools/docs.py
 
-bench: .venv/test.stamp ## run each benchmark
+transparency: .venv/test.stamp ## measure docs/transparency.md and write it
+	$(BIN)/python tools/transparency.py --write
+
+soak: .venv/test.stamp ## half a million requests against real nginx; half an hour
+	BASCULE_FUZZ_REQUESTS=500000 $(BIN)/pytest tests/test_fuzz.py
+
+bench: .venv/test.stamp ## run each benchmark; half an hour
 	@tools/bootstrap.sh bench
-	@set -e; for each in benchmarks/*.py; do echo "$$each"; $(BIN)/python "$$each"; done
+	@set -e; for each in generate carrier conflicts startup; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
 
 schemas: ## cut tests/schemas/ again (downloads 108 MB)
 	@python="$$(tools/bootstrap.sh python)" && "$$python" -m venv "$(CACHE)/schemas"
