@@ -36,21 +36,24 @@ TEXTS = st.one_of(
 MANY = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 KNOWN = {
-    *("uri args request_method hostname server_protocol ssl_server_name request_uri upstream_bytes_sent").split(),
-    *("http_cookie http_host http_upgrade http_user_agent http_content_type http_content_length http_transfer_encoding").split(),
+    *("uri args request_method hostname server_protocol ssl_server_name server_addr server_port").split(),
+    *("request_uri upstream_bytes_sent").split(),
+    *(
+        "http_cookie http_host http_upgrade http_user_agent http_content_type http_content_length http_transfer_encoding http_connection http_te"
+    ).split(),
 }
 """nginx's variables that the text may name, beside those it defines and the headers that routes look at."""
 
 DIRECTIVES = frozenset(
     """access_log client_body_buffer_size client_body_temp_path client_body_timeout client_header_timeout client_max_body_size
-    default error_log error_page events fastcgi_temp_path geo grpc_buffer_size grpc_connect_timeout grpc_ignore_headers
+    default early_hints error_log error_page events fastcgi_temp_path geo grpc_buffer_size grpc_connect_timeout grpc_ignore_headers
     grpc_next_upstream grpc_pass grpc_pass_header grpc_read_timeout grpc_send_timeout grpc_set_header grpc_ssl_name
     grpc_ssl_server_name http http2 if ignore_invalid_headers internal keepalive keepalive_min_timeout keepalive_requests keepalive_time
-    keepalive_timeout large_client_header_buffers listen location map map_hash_bucket_size map_hash_max_size mirror pid
+    keepalive_timeout large_client_header_buffers listen location map map_hash_bucket_size map_hash_max_size max_headers mirror pid
     proxy_buffer_size proxy_buffering proxy_buffers proxy_connect_timeout proxy_half_close proxy_http_version proxy_ignore_headers
-    proxy_max_temp_file_size proxy_next_upstream proxy_pass proxy_pass_header proxy_read_timeout proxy_redirect
+    proxy_max_temp_file_size proxy_next_upstream proxy_pass proxy_pass_header proxy_pass_trailers proxy_read_timeout proxy_redirect
     proxy_request_buffering proxy_send_timeout proxy_set_header proxy_ssl_name proxy_ssl_server_name proxy_temp_path proxy_timeout
-    recursive_error_pages return scgi_temp_path send_timeout server server_tokens ssl_certificate ssl_certificate_key stream
+    recursive_error_pages return scgi_temp_path send_timeout server server_tokens ssl_certificate ssl_certificate_key sticky stream
     upstream user uwsgi_temp_path variables_hash_bucket_size variables_hash_max_size worker_connections worker_processes
     worker_shutdown_timeout""".split()
 )
