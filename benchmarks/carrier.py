@@ -43,7 +43,7 @@ Found = dict[str, dict[str, dict[str, Any]]]
 
 START = "<!-- made by benchmarks/carrier.py --write -->\n"
 BASE = "0"
-ROUNDS, SECONDS = 4, 1
+ROUNDS, SECONDS = 3, 1
 QUICK = {EXACT: (0, 1, 10_000), PREFIX: (0, 1, 10_000), EXACT_UNMATCHED: (0, 10_000), REGEX: (0, 100), SIGNATURES: (0, 20)}
 COUNTED = {REGEX: "distinct regexes", SIGNATURES: "kinds of rules"}
 AIM = 0.9

@@ -38,9 +38,8 @@ MANY = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, H
 KNOWN = {
     *("uri args request_method hostname server_protocol ssl_server_name server_addr server_port").split(),
     *("request_uri upstream_bytes_sent").split(),
-    *(
-        "http_cookie http_host http_upgrade http_user_agent http_content_type http_content_length http_transfer_encoding http_connection http_te"
-    ).split(),
+    *("http_cookie http_host http_upgrade http_user_agent http_content_type http_content_length").split(),
+    *("http_transfer_encoding http_connection http_te").split(),
 }
 """nginx's variables that the text may name, beside those it defines and the headers that routes look at."""
 
