@@ -374,6 +374,14 @@ def _fallback() -> Case:
     return _installed("fallback: error", "Alice wants to see that her process is down instead of an answer from the cluster.", web(alice))
 
 
+@case("carrier-access-log")
+def _access_log() -> Case:
+    alice = by("alice", header("x-user", "alice"))
+    alice["providerParameter"]["accessLog"] = True
+    intent = "Alice wants a line for each request she takes; Bob's, and everybody else's, are not written down."
+    return _installed("accessLog", intent, web(alice, by("bob", header("x-user", "bob"), number=2)))
+
+
 @case("carrier-mirror")
 def _mirror() -> Case:
     alice = by("alice", header("x-user", "alice"))
