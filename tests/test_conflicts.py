@@ -114,6 +114,16 @@ def test_of_many_overlaps_a_few_are_shown_and_the_rest_counted() -> None:
     assert "17 more bridges: b03, b04, b05 and 14 more" in problems[-1].message
 
 
+def test_no_example_is_shown_that_is_none() -> None:
+    """The Cookie header and a cookie in it: undecided, and without a request that only looks like one for both."""
+    standing = Standing(8080)
+    standing.add(bridge("alice", [header("s=v", name="cookie")]), NOW)
+    cookie = {"matchCookie": {"name": "s", "value": "v"}}
+    (problem,) = standing.problems(bridge("bob", [cookie]), NOW)
+    assert problem.code == "RuleUndecided"
+    assert "for example" not in problem.message
+
+
 def test_a_bridge_cannot_make_the_comparison_endless() -> None:
     """Steps are counted for all rules of a bridge together: the rest is undecided, and said to be."""
     standing = Standing(8080)

@@ -291,7 +291,7 @@ def test_the_reason_for_a_mismatch_names_the_field_and_both_sides() -> None:
     """The first condition that fails, with what was sent and what was wanted."""
     rules = {
         "a": ([header("alice")], "header x-user is 'bob', needs 'alice'"),
-        "b": ([header("al", "prefix", "x-b")], "header x-b is missing, needs a start of 'al'"),
+        "b": ([header("al", "prefix", "x-b")], "header x-b is missing, needs something that starts with 'al'"),
         "c": ([path("/api")], "path is '/', needs '/api' or below"),
         "d": ([Condition("query", "regex", "^1", "v")], "query parameter v is '2', needs a match of '^1'"),
         "e": ([COOKIE], "cookie user is missing, needs 'alice'"),

@@ -22,8 +22,8 @@ from generator.cluster.snapshot import key_of
 from generator.errors import Problem
 from generator.rules.analysis import Relation, Shape, common, relation, shape
 from generator.rules.conditions import in_words
-from generator.rules.fields import Field, entangled, request_with
-from generator.rules.precedence import Candidate, less_specific, precedence
+from generator.rules.fields import Field, Witness, entangled, request_with
+from generator.rules.precedence import Candidate, Request, holds, less_specific, precedence, request
 
 STEPS: Final = 100_000
 """What comparing one bridge may cost in all, about half a second; then the rest is undecided (`analysis.STEPS` for one question)."""
@@ -160,21 +160,33 @@ def _warnings(place: str, port: int, pairs: list[_Overlap], others: list[str]) -
     for pair in pairs:
         told.setdefault(pair.theirs.bridge.name, pair)
     for _, found, mine, theirs in [*told.values()][:SHOWN]:
-        words = common(mine.shape, theirs.shape)
-        request = f", for example {request_with(words)}" if words is not None else ""
+        found_one = _example(mine, theirs)
+        example = f", for example {found_one}" if found_one else ""
         first, second = sorted((mine, theirs), key=lambda rule: precedence(rule.candidate))
         wins = f"{first.bridge.name} gets them, {_why(second, first)}"
         other = f"bridge {theirs.bridge.name} of {theirs.bridge.owner}"
         if found == "undecided":
-            message = f"on port {port}, it is not decided which requests match both {_what(mine)} and {_what(theirs)} of {other}{request}"
-            yield Problem("RuleUndecided", place, f"{message}; {wins}", "Write a regex with fewer repeats, or use prefix or exact.")
+            message = f"on port {port}, it is not decided which requests match both {_what(mine)} and {_what(theirs)} of {other}{example}"
+            cure = "Use prefix or exact for a regex with many repeats, and a cookie condition for one on the whole cookie header."
+            yield Problem("RuleUndecided", place, f"{message}; {wins}", cure)
         else:
-            message = f"on port {port}, some requests match {other} too{request}; {wins}"
+            message = f"on port {port}, some requests match {other} too{example}; {wins}"
             yield Problem("RuleOverlap", place, message, "Nothing, if that is meant; else add a condition to one of the two.")
     if left := [name for name in others if name not in [*told][:SHOWN]]:
         listed = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
         message = f"on port {port}, some requests may match {len(left)} more bridges: {listed}"
         yield Problem("RuleOverlap", place, message, "Ask `bascule explain` who gets a request.")
+
+
+def _example(one: _Rule, other: _Rule) -> Witness | None:
+    """A request that both match, as `explain` reads it, or None if none was found."""
+    words = common(one.shape, other.shape)
+    if words is None:
+        return None
+    found = request_with(words)
+    made = request(*found)
+    both = (*one.candidate.conditions, *other.candidate.conditions)
+    return found if isinstance(made, Request) and all(holds(c, made) for c in both) else None
 
 
 def _what(rule: _Rule) -> str:

@@ -5,8 +5,8 @@ another. So a rule is a language for each field it names, its *shape*, and
 - it matches nothing if the language of one field is empty;
 - two rules share a request if they share a word in each field that both name;
 - all requests of one are the other's if all words of each field that the other names are.
-Each answer is exact, or `undecided` where it would take more than STEPS; nothing is guessed. `fields.py` knows which words
-of a field nginx can see at all: no path has a `//`, no header's value begins with a blank.
+Each answer is exact, or `undecided` where it would take more than STEPS or fields depend on each other; nothing is
+guessed. `fields.py` knows which words of a field nginx can see at all: no path has a `//`, no header's value begins with a blank.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ def never(rule: Shape) -> Field | None:
 
 def relation(mine: Shape, theirs: Shape) -> tuple[Relation, int]:
     """How the requests of two rules that are not empty stand to each other, and the steps it took to tell."""
+    if mine == theirs:
+        return "same", 0
     steps, decided = 0, not entangled(mine.keys() | theirs.keys())
     for field, asked in mine.items():
         if field in theirs:

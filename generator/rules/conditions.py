@@ -121,7 +121,7 @@ def needs(condition: Condition) -> str:
         case "prefix" if condition.kind == "path":
             return f"{shown(condition.value or '/')} or below"
         case "prefix":
-            return f"a start of {shown(condition.value)}"
+            return f"something that starts with {shown(condition.value)}"
         case "regex":
             return f"a match of {shown(condition.value)}"
 
