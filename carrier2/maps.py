@@ -35,7 +35,7 @@ _BRIDGE = re.compile("[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 class Look(NamedTuple):
     """What a condition looks at; conditions with equal Looks differ only in the text they expect.
 
-    pattern: of a regex that stands beside other conditions; one that is all of a rule expects it as text.
+    pattern: of a regex that stands beside other conditions. alone: of a rule that is one regex, which it expects as text.
     """
 
     kind: Kind
@@ -43,6 +43,7 @@ class Look(NamedTuple):
     match: Match
     length: int = 0
     pattern: str = ""
+    alone: bool = False
 
     def __str__(self) -> str:
         detail = {"exact": "", "prefix": f" of {self.length} bytes", "regex": f" {self.pattern}".rstrip()}[self.match]
@@ -70,7 +71,9 @@ def _look(condition: Condition, *, alone: bool) -> tuple[Look, str]:
     kind, match, text, name = condition.kind, condition.match, condition.value, condition.name
     if match == "prefix":
         return Look(kind, name, match, len(text.encode("utf-8", "surrogatepass"))), text
-    return (Look(kind, name, match, 0, text), _TRUE) if match == "regex" and not alone else (Look(kind, name, match), text)
+    if match == "regex" and not alone:
+        return Look(kind, name, match, pattern=text), _TRUE
+    return Look(kind, name, match, alone=match == "regex"), text
 
 
 def fields(routes: Iterable[Route]) -> tuple[dict[Look, str], list[Directive]]:
@@ -85,7 +88,7 @@ def fields(routes: Iterable[Route]) -> tuple[dict[Look, str], list[Directive]]:
             sources[field], made = _source(*field, number)
             maps += made
         variables[each] = sources[field]
-        if each.match == "exact" or _alone(each):
+        if each.match == "exact" or each.alone:
             continue
         variables[each] = f"$c2_{each.kind}_{each.match}_{number}"
         end = "(?:/|$)" if each.kind == "path" else ""
@@ -127,10 +130,6 @@ def router(name: str, routes: Sequence[Route], variables: dict[Look, str]) -> tu
 def _always(condition: Condition) -> bool:
     """Whether every request meets `condition`."""
     return (condition.kind, condition.match, condition.value) == ("path", "prefix", "")
-
-
-def _alone(look: Look) -> bool:
-    return look.match == "regex" and not look.pattern
 
 
 def _source(kind: Kind, name: str, number: int) -> tuple[str, list[Directive]]:
@@ -198,7 +197,7 @@ def _lookup(variable: str, columns: Sequence[str], signature: Signature, hits: S
     if not signature:
         return [mapping("", variable, ("default", value(hits[0].bridge)), note=note)]
     source, miss = COLUMN.join(columns), ("default", "")
-    if _alone(signature[0]):
+    if signature[0].alone:
         entries = ((regex(hit.expected[0]), value(hit.bridge)) for hit in hits)
         return [mapping(source, variable, miss, *entries, note=note)]
     if all(each.match == "regex" for each in signature):

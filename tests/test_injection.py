@@ -187,6 +187,11 @@ def _check_variables(subject: Dispatch, tree: tuple[Read, ...]) -> None:
 @MANY
 @given(dispatches())
 @example(Dispatch((Listener(8080, "TCP", (Route("b1", (Condition("header", "exact", "a\\", "x"),)),)),), "10.0.0.1"))
+@example(
+    Dispatch(
+        (Listener(8080, "TCP", (Route("b1", (Condition("header", "regex", "", "x"), Condition("path", "exact", "/a"))),)),), "10.0.0.1"
+    )
+)
 def test_a_routing_model_is_refused_or_has_the_structure_of_a_harmless_one(subject: Dispatch) -> None:
     """The same directives, nesting and counts; every value verbatim; nothing replaced that is not ours."""
     try:
