@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 
 from carrier2.directive import COLUMN, Directive, key, mapping, regex, simple
 from carrier2.dispatch import Destination, Listener
+from carrier2.processes import reached
 
 STDOUT = "/dev/stdout"
 """Opened by path: the runtime gives a container's standard output to its user (runc, fixStdioPermissions)."""
@@ -42,8 +43,7 @@ def logs(listener: Listener) -> bool:
 
 
 def _logging(listener: Listener) -> list[Destination]:
-    named = {route.bridge for route in listener.routes}
-    return sorted((each for each in listener.destinations if each.log and each.bridge in named), key=lambda each: each.bridge)
+    return [each for each in reached(listener) if each.log]
 
 
 def maps(listeners: Iterable[Listener]) -> Iterator[Directive]:

@@ -9,8 +9,8 @@
     relocate.py    where the result runs
 
 A port with routes is an HTTP server: HTTP/1.1, websockets, h2c and gRPC on one socket. A port without is a stream, passed
-through unread. What the application sees differs from what the client sent only where HTTP/1.1 is hop by hop
-(Connection, TE, Expect); nothing is added, and nothing is ever buffered to a file, since the files would be memory.
+through unread. What the application sees differs from what the client sent where HTTP/1.1 is hop by hop, and in little else
+(docs/transparency.md, measured). Nothing is ever buffered to a file, since the files would be memory.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 
 from carrier2.directive import Directive, block, simple
-from carrier2.dispatch import Address, Dispatch, Listener
+from carrier2.dispatch import Address, Destination, Dispatch, Listener
 from carrier2.relocate import Place
 from carrier2.upstreams import IDLE, ip_of, socket_of
 
@@ -29,19 +29,25 @@ ALONE, COPY = "alone=", "copy="
 """What the route of a process begins with that has no fallback, or that gets copies."""
 
 
+def reached(listener: Listener) -> list[Destination]:
+    """The destinations that some route of the port leads to, by bridge."""
+    named = {each.bridge for each in listener.routes}
+    return sorted((each for each in listener.destinations if each.bridge in named), key=lambda each: each.bridge)
+
+
 def routes(listener: Listener) -> dict[str, str]:
-    """The route of each bridge that some rule leads to and whose process can be reached, by bridge."""
-    return {bridge: route for bridge, (route, _) in _processes(listener).items()}
+    """The route of each bridge that can be reached, by bridge."""
+    return {each.bridge: _route(each) for each in reached(listener)}
 
 
 def makes_copies(listener: Listener) -> bool:
     """Whether some request of this port is copied."""
-    return any(route.startswith(COPY) for route in routes(listener).values())
+    return any(_role(each) == COPY for each in reached(listener))
 
 
 def falls_back(listener: Listener) -> bool:
     """Whether some request of this port is asked of the cluster when a user's process is down."""
-    return any("=" not in route for route in routes(listener).values())
+    return any(not _role(each) for each in reached(listener))
 
 
 def group(port: int, route: str = "") -> str:
@@ -51,29 +57,23 @@ def group(port: int, route: str = "") -> str:
 
 def blocks(dispatch: Dispatch, listener: Listener, place: Place) -> Iterator[Directive]:
     """The upstream blocks of one port."""
-    found = sorted(set(_processes(listener).values()), key=lambda each: (each[1].host, each[1].port, each[0]))
+    found = sorted({(each.address.host, each.address.port, _route(each)) for each in reached(listener)})
     backup = simple("server", socket_of(place.reach(Address(dispatch.service, listener.port))), "backup", "max_fails=0")
     for name, last in ((group(listener.port), [backup, backup]), (group(listener.port, ALONE), [])):
         servers = [
-            simple("server", socket_of(place.reach(address)), f"route={route}", "drain", "max_fails=0")
-            for route, address in found
+            simple("server", socket_of(place.reach(Address(host, port))), f"route={route}", "drain", "max_fails=0")
+            for host, port, route in found
             if group(listener.port, route) == name
         ]
         if servers:
             yield block("upstream", name, of=[*servers, *last, simple("sticky", "route", f"$c2_{listener.port}_route"), *IDLE])
 
 
-def _processes(listener: Listener) -> dict[str, tuple[str, Address]]:
-    named = {each.bridge for each in listener.routes}
-    found = {}
-    for each in sorted(listener.destinations, key=lambda each: each.bridge):
-        if each.bridge in named:
-            role = COPY if each.mode == "mirror" else "" if each.fallback == "cluster" else ALONE
-            found[each.bridge] = role + _route(each.address), each.address
-    return found
+def _role(to: Destination) -> str:
+    return COPY if to.mode == "mirror" else "" if to.fallback == "cluster" else ALONE
 
 
-def _route(address: Address) -> str:
-    """An IPv4 address and port as they are; those of IPv6 in base64, as nginx takes no more than 32 characters."""
-    ip = ip_of(address)
-    return f"{ip}:{address.port}" if ip.version == 4 else urlsafe_b64encode(ip.packed + address.port.to_bytes(2, "big")).decode()
+def _route(to: Destination) -> str:
+    """The role, and an IPv4 address and port as they are; those of IPv6 in base64, as nginx takes no more than 32 characters."""
+    ip, port = ip_of(to.address), to.address.port
+    return _role(to) + (f"{ip}:{port}" if ip.version == 4 else urlsafe_b64encode(ip.packed + port.to_bytes(2, "big")).decode())

@@ -21,6 +21,7 @@ from generator.asked.bridge import Bridge
 from generator.cluster.snapshot import key_of
 from generator.errors import Problem
 from generator.rules.analysis import Relation, Shape, common, relation, shape
+from generator.rules.automaton import bits
 from generator.rules.conditions import in_words
 from generator.rules.fields import Field, Witness, entangled, request_with
 from generator.rules.precedence import Candidate, Request, holds, less_specific, precedence, request
@@ -61,7 +62,7 @@ class Standing:
     port: int
     rules: list[_Rule] = field(default_factory=list)
     alike: dict[frozenset[Field], int] = field(default_factory=dict)
-    only: dict[tuple[Field, bytes], int] = field(default_factory=dict)
+    only: dict[tuple[Field, bytes | None], int] = field(default_factory=dict)
     loose: dict[Field, int] = field(default_factory=dict)
 
     def add(self, bridge: Bridge, now: str) -> None:
@@ -72,7 +73,7 @@ class Standing:
             fields = frozenset(rule.shape)
             self.alike[fields] = self.alike.get(fields, 0) | bit
             for at, asked in rule.shape.items():
-                if asked.only and asked.word is not None:
+                if asked.only:
                     self.only[at, asked.word] = self.only.get((at, asked.word), 0) | bit
                 else:
                     self.loose[at] = self.loose.get(at, 0) | bit
@@ -84,10 +85,10 @@ class Standing:
         for mine in _rules(bridge, now):
             free, near = self._near(mine.shape)
             shared |= free
-            pairs += [_Overlap(number, "overlap", mine, self.rules[number]) for number in islice(_bits(free), SHOWN)]
-            for number in _bits(near):
+            pairs += [_Overlap(number, "overlap", mine, self.rules[number]) for number in islice(bits(free), SHOWN)]
+            for number in bits(near):
                 theirs = self.rules[number]
-                if not _start_alike(mine.shape, theirs.shape):
+                if any(at in theirs.shape and not asked.may_meet(theirs.shape[at]) for at, asked in mine.shape.items()):
                     continue
                 found, cost = relation(mine.shape, theirs.shape) if steps < STEPS else ("undecided", 0)
                 steps += cost
@@ -96,7 +97,7 @@ class Standing:
                 if found != "disjoint" and mine.shape and theirs.shape:
                     shared |= 1 << number
                     pairs.append(_Overlap(number, found, mine, theirs))
-        names = dict.fromkeys(self.rules[number].bridge.name for number in _bits(shared))
+        names = dict.fromkeys(self.rules[number].bridge.name for number in bits(shared))
         return list(_warnings(place, self.port, sorted(pairs, key=itemgetter(0)), list(names)))
 
     def _near(self, mine: Shape) -> tuple[int, int]:
@@ -108,29 +109,13 @@ class Standing:
             both, left = fields & theirs, alike
             for at in both:
                 asked = mine[at]
-                if asked.only and asked.word is not None:
+                if asked.only:
                     left &= self.loose.get(at, 0) | self.only.get((at, asked.word), 0)
             if both or not fields or not theirs or entangled(fields | theirs):
                 near |= left
             else:
                 free |= left
         return free, near
-
-
-def _start_alike(mine: Shape, theirs: Shape) -> bool:
-    """Whether no field tells by the mere beginnings of its words that the rules are disjoint."""
-    for at, asked in mine.items():
-        other = theirs.get(at)
-        if other and not (asked.start.startswith(other.start) or other.start.startswith(asked.start)):
-            return False
-    return True
-
-
-def _bits(of: int) -> Iterator[int]:
-    while of:
-        low = of & -of
-        yield low.bit_length() - 1
-        of ^= low
 
 
 def _rules(bridge: Bridge, now: str) -> Iterator[_Rule]:

@@ -54,6 +54,10 @@ class Language:
         """Whether a word that nginx can see in the field belongs to it."""
         return all(field_holds(c, word) for c in self.conditions)
 
+    def may_meet(self, other: Language) -> bool:
+        """False if the mere beginnings of their words tell that they share none."""
+        return self.start.startswith(other.start) or other.start.startswith(self.start)
+
 
 Shape = Mapping[Field, Language]
 
@@ -125,12 +129,12 @@ def share(one: Language, other: Language) -> Found:
 
 def meet(one: Language, other: Language) -> Found:
     """A shortest word of both. If one's shortest belongs to the other, that is it."""
-    if not (one.start.startswith(other.start) or other.start.startswith(one.start)):
+    if not one.may_meet(other):
         return Found(None, 0)
     for each, beside in ((one, other), (other, one)):
         if each.word is not None and beside.has(each.word):
             return Found(each.word, 0)
-        if each.empty or (each.only and each.word is not None):
+        if each.empty or each.only:
             return Found(None, 0)
     return _meet(one, other)
 

@@ -229,7 +229,7 @@ def _moves(automata: Sequence[Automaton], states: tuple[int, ...]) -> list[tuple
 def _split(automaton: Automaton, states: int, reads: int) -> Iterator[tuple[int, int]]:
     """The bytes of `reads` in parts that lead to the same states, with these states."""
     parts = {0: reads}
-    for state in _bits(states):
+    for state in bits(states):
         for edge, to in automaton.edges[state]:
             if edge & reads:
                 split: dict[int, int] = {}
@@ -243,14 +243,15 @@ def _split(automaton: Automaton, states: int, reads: int) -> Iterator[tuple[int,
 
 def _next(automaton: Automaton, states: int, byte: int) -> int:
     beyond = 0
-    for state in _bits(states):
+    for state in bits(states):
         for reads, to in automaton.edges[state]:
             if reads & byte:
                 beyond |= 1 << to
     return beyond
 
 
-def _bits(states: int) -> Iterator[int]:
+def bits(states: int) -> Iterator[int]:
+    """The members of a set that is held as bits, smallest first."""
     while states:
         low = states & -states
         yield low.bit_length() - 1

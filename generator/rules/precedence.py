@@ -25,7 +25,19 @@ from generator.rules import language
 from generator.rules.conditions import KUBE_PROBE, field_holds, needs, subject
 from generator.rules.request import Refused, Request, request
 
-__all__ = ["Candidate", "Refused", "Request", "Verdict", "decide", "holds", "ordered", "precedence", "request", "routed"]
+__all__ = [
+    "Candidate",
+    "Refused",
+    "Request",
+    "Verdict",
+    "decide",
+    "holds",
+    "less_specific",
+    "ordered",
+    "precedence",
+    "request",
+    "routed",
+]
 
 _MARKS: Final[tuple[Kind, ...]] = ("header", "query", "cookie")
 
@@ -127,6 +139,7 @@ def _shown(text: str) -> str:
 
 
 def less_specific(loser: Candidate, winner: Candidate) -> str:
+    """The first step of the order in which `loser` stands behind `winner`, as the end of a sentence about its rule."""
     for step in _STEPS:
         if step.weight(loser) != step.weight(winner):
             return f"less specific: {step.words(loser)} against {step.words(winner)}"
