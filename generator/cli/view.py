@@ -47,7 +47,7 @@ def wrapped(text: str, indent: str, columns: int, first: str | None = None) -> l
     lines: list[str] = []
     for line in text.split("\n"):
         writer.initial_indent = first if first is not None and not lines else indent + line[: len(line) - len(line.lstrip(" "))]
-        lines += writer.wrap(line) or [""]
+        lines += writer.wrap(line.lstrip(" ")) or [""]
     return lines
 
 
