@@ -64,7 +64,8 @@ lock: ## requirements/ from pyproject.toml; UPGRADE=--upgrade for the newest of 
 	@python="$$(tools/bootstrap.sh python)" && "$$python" -m venv "$(CACHE)/lock"
 	@"$(CACHE)/lock/bin/pip" install --quiet uv==$(UV)
 	$(COMPILE) pyproject.toml --extra demo --group build -o requirements/demo.txt
-	$(COMPILE) pyproject.toml --extra demo --extra fast --group build --group test -c requirements/demo.txt -o requirements/test.txt
+	$(COMPILE) pyproject.toml --extra operator --group build -c requirements/demo.txt -o requirements/operator.txt
+	$(COMPILE) pyproject.toml --extra demo --extra operator --group build --group test -c requirements/demo.txt -o requirements/test.txt
 	$(COMPILE) --group schemas -c requirements/test.txt -o requirements/schemas.txt
 
 hooks: ## let git run `make check` before each commit
