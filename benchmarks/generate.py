@@ -139,7 +139,7 @@ def core(path: Path) -> dict[str, float]:
     def touched() -> Any:
         """What an event in the namespace costs when that namespace alone is indexed again."""
         anew = Space(space.name, space.objects, space.by_kind)
-        return generate(replace(snapshot, spaces={**snapshot.spaces, space.name: anew}), key, intent)
+        return generate(replace(snapshot, spaces={**snapshot.spaces, space.name: anew}), frozenset({key}), intent)
 
     live = {key_of(o): o for o in objects}
     pairs = [(live[key_of(o)], o) for o in desired.objects if key_of(o) in live]
@@ -148,7 +148,7 @@ def core(path: Path) -> dict[str, float]:
         "the same, garbage collector off": best(lambda: generate(Snapshot.of(objects, now)), collector=False),
         "of this: index": best(lambda: Snapshot.of(objects, now)),
         "of this: read bridges and mounts": best(lambda: read(snapshot)),
-        "recompute one target": best(lambda: generate(snapshot, key, intent)),
+        "recompute one target": best(lambda: generate(snapshot, frozenset({key}), intent)),
         "the same, its namespace indexed anew": best(touched),
         "plan": best(lambda: plan(snapshot, desired)),
         "diff": best(lambda: [patch(a, b) for a, b in pairs]),

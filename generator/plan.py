@@ -12,10 +12,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from generator import names
-from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
+from generator.asked.values import Tls
+from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, annotations_of, is_ours, key_of, labels_of
 from generator.cluster.workload import has_ended
 from generator.desired.generate import Desired
 from generator.patch import Op, patch
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a carrier is given before a Pod's annotation may say that it has confirmed it: nginx.conf, and TLS sources by port."""
+
+    container: str
+    text: str
+    tls: tuple[tuple[int, Tls], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +34,8 @@ class Change:
 
     patch: RFC 6902 operations, for `patch`. body: the object, for `create`. subresource: "status" or "".
     uid: of the object, for `delete`: the precondition under which it is deleted (DeleteOptions, meta/v1), None when it has none.
-    restarts: containers that this write restarts. foreign: the object is neither ours nor a Pod of a target; a bug if it is ever true.
+    restarts: containers that this write restarts. deliver: what the Pod's carriers have to take first.
+    foreign: the object is neither ours nor a Pod of a target; a bug if it is ever true.
     """
 
     op: Literal["create", "patch", "delete"]
@@ -35,6 +46,7 @@ class Change:
     subresource: str = ""
     uid: str | None = None
     restarts: int = 0
+    deliver: tuple[Delivery, ...] = ()
     foreign: bool = False
 
 
@@ -54,14 +66,14 @@ def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
         if live is None:
             creates.append(Change("create", key, reason, body=obj))
         elif live is not obj and live != obj:
-            for change in _patches(key, live, obj, reason):
+            for change in _patches(key, live, obj, reason, desired):
                 (statuses if change.subresource or key.kind in OUR_KINDS.values() else patches).append(change)
     for obj in _owned(snapshot, desired):
         key = key_of(obj)
         if key not in wanted and not obj["metadata"].get("deletionTimestamp"):
             deletes.append(Change("delete", key, _why_delete(obj), uid=obj["metadata"].get("uid")))
-    if desired.scope is None:
-        deletes.extend(_expired(snapshot, key) for key in desired.intent.expired)
+    if not desired.scope:
+        deletes.extend(_expired(snapshot, key, why) for key, why in desired.intent.expired.items())
     creates.sort(key=lambda c: (_CREATE_ORDER.index(c.key.kind), c.key))
     patches.sort(key=lambda c: (c.key.kind == "Pod", bool(c.restarts), c.key))
     statuses.sort(key=lambda c: (c.key.kind != "Pod", c.key))
@@ -69,34 +81,47 @@ def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
     return (*creates, *patches, *statuses, *deletes)
 
 
-def _expired(snapshot: Snapshot, key: Key) -> Change:
-    return Change("delete", key, "its sunset has passed", uid=(_live(snapshot, key) or {"metadata": {}})["metadata"].get("uid"))
+def _expired(snapshot: Snapshot, key: Key, why: str) -> Change:
+    return Change("delete", key, why, uid=(_live(snapshot, key) or {"metadata": {}})["metadata"].get("uid"))
 
 
 def _live(snapshot: Snapshot, key: Key) -> Obj | None:
     return snapshot.space(key.namespace).get(key.kind, key.name)
 
 
-def _patches(key: Key, live: Obj, desired: Obj, reason: str) -> Iterable[Change]:
+def _patches(key: Key, live: Obj, obj: Obj, reason: str, desired: Desired) -> Iterable[Change]:
     """One patch of the object and, for a Pod, one of its status: a subresource is a write of its own."""
     foreign = not is_ours(live) and key.kind != "Pod" and key.kind not in OUR_KINDS.values()
     if key.kind != "Pod":
-        yield Change("patch", key, reason, tuple(patch(live, desired)), foreign=foreign)
+        yield Change("patch", key, reason, tuple(patch(live, obj)), foreign=foreign)
         return
     status = live.get("status")
-    main = {k: v for k, v in desired.items() if k != "status"} | ({} if status is None else {"status": status})
+    main = {k: v for k, v in obj.items() if k != "status"} | ({} if status is None else {"status": status})
     if operations := patch(live, main):
-        pairs = zip(live["spec"]["containers"], desired["spec"]["containers"], strict=True)
-        yield Change("patch", key, reason, tuple(operations), restarts=sum(a.get("image") != b.get("image") for a, b in pairs))
-    if desired.get("status", status) != status:
-        guarded = [op for op in patch(live, {**live, "status": desired["status"]}) if op["path"] != "/metadata/resourceVersion"]
+        pairs = zip(live["spec"]["containers"], obj["spec"]["containers"], strict=True)
+        restarts = sum(a.get("image") != b.get("image") for a, b in pairs)
+        yield Change("patch", key, reason, tuple(operations), restarts=restarts, deliver=_deliveries(live, obj, desired))
+    if obj.get("status", status) != status:
+        guarded = [op for op in patch(live, {**live, "status": obj["status"]}) if op["path"] != "/metadata/resourceVersion"]
         yield Change("patch", key, reason, tuple(guarded), subresource="status")
 
 
+def _deliveries(live: Obj, obj: Obj, desired: Desired) -> tuple[Delivery, ...]:
+    """For each carrier whose confirmation this patch writes, the configuration that it confirms."""
+    before, notes = annotations_of(live), annotations_of(obj)
+    found = []
+    for key in sorted(k for k in notes if k.startswith(names.CONFIRMED) and notes[k] != before.get(k)):
+        container = key.removeprefix(names.CONFIRMED)
+        workload, namespace = labels_of(obj)[names.CARRIER], obj["metadata"]["namespace"]
+        outcome = next(o for k, o in desired.outcomes.items() if k.namespace == namespace and o.workload.id == workload)
+        found.append(Delivery(container, outcome.texts[container], outcome.tls.get(container, ())))
+    return tuple(found)
+
+
 def _owned(snapshot: Snapshot, desired: Desired) -> list[Obj]:
-    spaces = snapshot.spaces.values() if desired.scope is None else [snapshot.space(desired.scope.namespace)]
-    target = names.target_id(desired.scope.kind, desired.scope.name) if desired.scope else None
-    return [o for space in spaces for owner, objects in space.ours.items() if target in (None, owner) for o in objects]
+    if desired.scope is None:
+        return [o for space in snapshot.spaces.values() for objects in space.ours.values() for o in objects]
+    return [o for key in desired.scope for o in snapshot.space(key.namespace).ours.get(names.target_id(key.kind, key.name), ())]
 
 
 def _why_delete(obj: Obj) -> str:

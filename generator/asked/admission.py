@@ -14,11 +14,16 @@ from generator.asked.bridge import Bridge, Mount, TargetRef, decode_bridge, deco
 from generator.asked.conflicts import Standing
 from generator.cluster.endpoints import services_of
 from generator.cluster.ports import Port, container_ports
-from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot, Space, key_of, labels_of
+from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot, key_of, labels_of
 from generator.cluster.times import seconds_between
 from generator.cluster.workload import pods_of
 from generator.errors import Problem
+from generator.names import CONTROL_NAMESPACE, SETTINGS_CONFIGMAP
 from generator.rules.precedence import routed
+
+
+MISSING_SECONDS = 86400
+"""How long a bridge or mount waits for a target that is not there, as in Gefyra (GEFYRA_BRIDGE_MOUNT_MISSING_GRACE_PERIOD)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +49,13 @@ class Claim:
 class Intent:
     """Everything that is asked.
 
-    claims: by workload, then container. problems: by the object that has them. expired: to be removed.
+    claims: by workload, then container. problems: by the object that has them. expired: to be removed, and why.
     targets: the workload and container that each bridge and mount resolved to.
     """
 
     claims: dict[Key, dict[str, Claim]] = field(default_factory=dict)
     problems: dict[Key, list[Problem]] = field(default_factory=dict)
-    expired: list[Key] = field(default_factory=list)
+    expired: dict[Key, str] = field(default_factory=dict)
     targets: dict[Key, tuple[Key, str]] = field(default_factory=dict)
 
     def blame(self, obj: Obj, *problems: Problem) -> None:
@@ -75,6 +80,8 @@ def read(snapshot: Snapshot) -> Intent:
     for mount in sorted(mounts, key=lambda m: (m.created or snapshot.now, m.name)):
         resolved = _resolve(snapshot, mount.target, mount.obj, intent)
         if resolved is None:
+            grace = MISSING_SECONDS if mount.missing_grace_period is None else mount.missing_grace_period
+            _give_up(mount.obj, grace, snapshot.now, intent)
             continue
         older = taken.setdefault(resolved, mount)
         if older is not mount:
@@ -86,7 +93,9 @@ def read(snapshot: Snapshot) -> Intent:
     wishes: dict[tuple[Key, str], list[Bridge]] = {}
     for bridge in sorted(bridges, key=lambda b: (b.created or snapshot.now, b.name)):
         at = _aim(snapshot, bridge, by_name, intent)
-        if at is not None:
+        if at is None:
+            _give_up(bridge.obj, MISSING_SECONDS, snapshot.now, intent)
+        else:
             intent.targets[key_of(bridge.obj)] = at
             wishes.setdefault(at, []).append(bridge)
     for (workload, container), wishing in wishes.items():
@@ -113,12 +122,21 @@ def _decode(snapshot: Snapshot, intent: Intent) -> tuple[list[Mount], list[Bridg
             code = "MountExpired" if isinstance(item, Mount) else "BridgeExpired"
             message = f"sunset {item.sunset} has passed at {snapshot.now}; it is removed"
             intent.blame(obj, Problem(code, str(key), message, "Create it again with a later sunset."))
-            intent.expired.append(key)
+            intent.expired[key] = "its sunset has passed"
         elif isinstance(item, Mount):
             mounts.append(item)
         else:
             bridges.append(item)
     return mounts, bridges
+
+
+def _give_up(obj: Obj, grace: int, now: str, intent: Intent) -> None:
+    """Let a bridge or mount expire whose target has been missing for `grace` seconds, by what its own status says."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    since = next((c.get("lastTransitionTime", now) for c in conditions if c.get("reason") == "TargetMissing"), now)
+    missing = any(p.code == "TargetMissing" for p in intent.problems.get(key_of(obj), ()))
+    if missing and (grace == 0 or seconds_between(since, now) >= grace):
+        intent.expired[key_of(obj)] = f"its target has been missing for {grace} s"
 
 
 def _aim(snapshot: Snapshot, bridge: Bridge, mounts: dict[str, Mount], intent: Intent) -> tuple[Key, str] | None:
@@ -130,7 +148,8 @@ def _aim(snapshot: Snapshot, bridge: Bridge, mounts: dict[str, Mount], intent: I
     if mount is None:
         known = ", ".join(sorted(mounts)) or "none"
         message = f"target {bridge.mount!r} is no GefyraBridgeMount of the stream (there: {known})"
-        intent.blame(bridge.obj, Problem("TargetUnknown", place, message, "Name a mount, or a workload as in target: deployment/web."))
+        code = "TargetMissing" if bridge.obj.get("state") else "TargetUnknown"
+        intent.blame(bridge.obj, Problem(code, place, message, "Name a mount, or a workload as in target: deployment/web."))
         return None
     at = intent.targets.get(key_of(mount.obj))
     if at is None:
@@ -151,7 +170,7 @@ def _resolve(snapshot: Snapshot, ref: TargetRef, asking: Obj, intent: Intent) ->
     space = snapshot.space(ref.namespace)
     obj = space.get(ref.kind, ref.name)
     if obj is None:
-        intent.blame(asking, _missing(space, key, place, asking))
+        intent.blame(asking, _missing(snapshot, key, place, asking))
         return None
     containers = [c["name"] for c in (template_of(obj).get("spec") or {}).get("containers") or ()]
     if ref.container in containers:
@@ -168,7 +187,15 @@ def _resolve(snapshot: Snapshot, ref: TargetRef, asking: Obj, intent: Intent) ->
     return None
 
 
-def _missing(space: Space, key: Key, place: str, asking: Obj) -> Problem:
+def _missing(snapshot: Snapshot, key: Key, place: str, asking: Obj) -> Problem:
+    space = snapshot.space(key.namespace)
+    settings = snapshot.space(CONTROL_NAMESPACE).get("ConfigMap", SETTINGS_CONFIGMAP) or {}
+    managed = str((settings.get("data") or {}).get("namespaces") or "").split()
+    if managed and key.namespace not in managed and not space.objects:
+        message = f"{key} is in a namespace that bascule does not manage (managed: {', '.join(sorted(managed))})"
+        return Problem(
+            "NamespaceNotManaged", place, message, "Name a workload of a managed namespace, or ask an administrator to add this one."
+        )
     if space.controlled.get((key.kind, key.name)):
         below = key_of(space.controlled[key.kind, key.name][0])
         return Problem(

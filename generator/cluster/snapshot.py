@@ -89,6 +89,14 @@ class Space:
     objects: Mapping[tuple[str, str], Obj]
     by_kind: Mapping[str, list[Obj]]
 
+    @staticmethod
+    def of(name: str, objects: Mapping[tuple[str, str], Obj]) -> Space:
+        """Index the objects of one namespace."""
+        by_kind: dict[str, list[Obj]] = {}
+        for key in sorted(objects):
+            by_kind.setdefault(key[0], []).append(objects[key])
+        return Space(name, dict(sorted(objects.items())), by_kind)
+
     def get(self, kind: str, name: str) -> Obj | None:
         """The object, or None."""
         return self.objects.get((kind, name))
@@ -204,14 +212,18 @@ class Snapshot:
                 twice.append(Problem("DuplicateObject", str(key), "is in the stream twice, with different content", "Keep the newer one."))
         if twice:
             raise InputError(*twice)
-        spaces: dict[str, tuple[dict[tuple[str, str], Obj], dict[str, list[Obj]]]] = {}
-        for key in sorted(found):
-            in_space, by_kind = spaces.setdefault(key.namespace, ({}, {}))
-            in_space[key.kind, key.name] = found[key]
-            by_kind.setdefault(key.kind, []).append(found[key])
-        cluster = spaces.pop("", ({}, {}))[0]
-        controls = tuple(found[key] for key in sorted(found) if key.kind in OUR_KINDS.values())
-        return Snapshot(now, {name: Space(name, *space) for name, space in spaces.items()}, cluster, controls)
+        spaces: dict[str, dict[tuple[str, str], Obj]] = {}
+        for key, obj in found.items():
+            spaces.setdefault(key.namespace, {})[key.kind, key.name] = obj
+        cluster = spaces.pop("", {})
+        return Snapshot.made(now, [Space.of(name, space) for name, space in sorted(spaces.items())], cluster)
+
+    @staticmethod
+    def made(now: str, spaces: Iterable[Space], cluster: Mapping[tuple[str, str], Obj]) -> Snapshot:
+        """A snapshot of namespaces that are indexed already: who keeps them need index only those that have changed."""
+        by_name = {space.name: space for space in spaces}
+        controls = tuple(o for space in by_name.values() for kind in OUR_KINDS.values() for o in space.by_kind.get(kind, ()))
+        return Snapshot(now, by_name, dict(sorted(cluster.items())), tuple(sorted(controls, key=key_of)))
 
     def space(self, namespace: str) -> Space:
         """A namespace, empty when nothing of it is in the stream."""

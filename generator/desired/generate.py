@@ -25,14 +25,14 @@ class Desired:
     """Everything that should exist.
 
     objects: in order of their Key. reasons: why each is as it is. outcomes: by workload. intent: what was asked.
-    scope: the workloads that were looked at; None means all.
+    scope: the workloads that were looked at; None means all, none the bridges and mounts without one.
     """
 
     objects: tuple[Obj, ...]
     reasons: Mapping[Key, str]
     outcomes: Mapping[Key, Outcome]
     intent: Intent
-    scope: Key | None = None
+    scope: frozenset[Key] | None = None
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -49,31 +49,31 @@ class Desired:
         return outcome.dispatches.get(container) if outcome else None
 
 
-def generate(snapshot: Snapshot, only: Key | None = None, intent: Intent | None = None) -> Desired:
+def generate(snapshot: Snapshot, only: frozenset[Key] | None = None, intent: Intent | None = None) -> Desired:
     """What should exist for every workload that is asked for or still bears our marks.
 
-    only: a workload's Key, to look at that one alone. intent: `admission.read(snapshot)`, when the caller has it already.
+    only: workloads, to look at these and their bridges and mounts alone; an empty set: at those without a workload.
+    intent: `admission.read(snapshot)`, when the caller has it already.
     """
     intent = intent or read(snapshot)
     outcomes = {key: build(snapshot, workload, intent.claims.get(key, {})) for key, workload in _workloads(snapshot, intent, only)}
     objects: dict[Key, tuple[Obj, str]] = {}
     for outcome in outcomes.values():
         objects.update(outcome.objects)
-    if only is None:
-        for obj, reason in with_status(snapshot, intent, outcomes):
-            objects[key_of(obj)] = (obj, reason)
+    for obj, reason in with_status(snapshot, intent, outcomes, only):
+        objects[key_of(obj)] = (obj, reason)
     ordered = sorted(objects)
     return Desired(tuple(objects[k][0] for k in ordered), {k: objects[k][1] for k in ordered}, outcomes, intent, only)
 
 
-def _workloads(snapshot: Snapshot, intent: Intent, only: Key | None) -> list[tuple[Key, Workload]]:
-    """Workloads that are claimed, and those that still bear marks of ours."""
-    if only is not None:
-        return [(only, _workload(snapshot, only))]
-    keys = set(intent.claims)
-    for space in snapshot.spaces.values():
-        keys.update(_marked(space))
+def _workloads(snapshot: Snapshot, intent: Intent, only: frozenset[Key] | None) -> list[tuple[Key, Workload]]:
+    keys = concerned(snapshot, intent) if only is None else only
     return [(key, _workload(snapshot, key)) for key in sorted(keys)]
+
+
+def concerned(snapshot: Snapshot, intent: Intent) -> frozenset[Key]:
+    """Workloads that are claimed, and those that still bear marks of ours."""
+    return frozenset(intent.claims).union(*(_marked(space) for space in snapshot.spaces.values()))
 
 
 def _marked(space: Space) -> set[Key]:

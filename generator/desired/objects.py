@@ -45,7 +45,8 @@ def configure(
         hosts = routing.shadow_addresses(items, own, spare, pods)
         model = replace(routing.dispatch(claim, reached, address, hosts, scene.snapshot.now), ipv6=ipv6)
         text = carrier2.render(model)
-        outcome.dispatches[container], outcome.configs[container] = model, config_hash(text)
+        outcome.dispatches[container], outcome.configs[container], outcome.texts[container] = model, config_hash(text), text
+        outcome.tls[container] = routing.tls_of(claim, model)
         outcome.add(adopt(config_map(scene.workload, container, text), live), f"configuration of carrier {container}")
 
 

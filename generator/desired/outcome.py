@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import carrier2
+from generator.asked.values import Tls
 from generator.cluster.snapshot import Key, Obj, key_of
 from generator.cluster.workload import Original, Workload
 from generator.desired.case import concerns
@@ -21,7 +22,8 @@ class Outcome:
     """What a workload should become.
 
     objects: by Key, with the reason of any change. problems: of the workload; connections: by bridge.
-    dispatches, configs: routing model and configuration hash by container, while the carrier has one.
+    dispatches, configs, texts, tls: routing model, configuration (its hash, nginx.conf, TLS sources by port) by container, while
+    the carrier has one.
     originals, walk: what the status is made from. carried: containers that are carriers in some Pod.
     admitted: the containers that may be carriers, or may stay it.
     """
@@ -35,6 +37,8 @@ class Outcome:
     objects: dict[Key, tuple[Obj, str]] = field(default_factory=dict)
     dispatches: dict[str, carrier2.Dispatch] = field(default_factory=dict)
     configs: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    tls: dict[str, tuple[tuple[int, Tls], ...]] = field(default_factory=dict)
     walk: Handover | None = None
 
     def add(self, obj: Obj, reason: str) -> None:

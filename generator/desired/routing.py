@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from carrier2.dispatch import Address, Destination, Dispatch, Listener, Route
 from generator.asked.admission import Claim
-from generator.asked.bridge import Bridge
+from generator.asked.bridge import Bridge, Tls
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.workload import Original, hostname_of, ips_of
 from generator.errors import Problem
@@ -101,7 +101,7 @@ def dispatch(
     for port in claim.ports:
         here = [b for b in claim.bridges if port.protocol == "TCP" and any(remote == port.number for remote, _ in b.ports)]
         candidates = rules.ordered(candidates_of(here, port.number, now))
-        tls = (claim.mount.tls.get(port.number) or claim.mount.tls.get(0)) if claim.mount else None
+        tls = _tls(claim, port.number)
         listeners.append(
             Listener(
                 port=port.number,
@@ -117,6 +117,15 @@ def dispatch(
             )
         )
     return Dispatch(tuple(listeners), service, dict(sorted(shadows.items())))
+
+
+def _tls(claim: Claim, port: int) -> Tls | None:
+    return (claim.mount.tls.get(port) or claim.mount.tls.get(0)) if claim.mount else None
+
+
+def tls_of(claim: Claim, model: Dispatch) -> tuple[tuple[int, Tls], ...]:
+    """Where the certificate and key of each port come from that the carrier serves over TLS."""
+    return tuple((each.port, tls) for each in model.listeners if each.tls and (tls := _tls(claim, each.port)))
 
 
 def candidates_of(bridges: Iterable[Bridge], port: int, now: str) -> list[rules.Candidate]:

@@ -20,14 +20,21 @@ from generator.errors import Problem
 Condition = tuple[str, bool, str, str]
 
 
-def with_status(snapshot: Snapshot, intent: Intent, outcomes: Mapping[Key, Outcome]) -> list[tuple[Obj, str]]:
-    """Every bridge and mount with its state and conditions, and the reason of a change. Those that expire are left out."""
+def with_status(
+    snapshot: Snapshot, intent: Intent, outcomes: Mapping[Key, Outcome], only: frozenset[Key] | None = None
+) -> list[tuple[Obj, str]]:
+    """Every bridge and mount with its state and conditions, and the reason of a change. Those that expire are left out.
+
+    only: as in `generate`.
+    """
     result = []
     for obj in snapshot.controls:
         key = key_of(obj)
         if key.kind == "GefyraClient" or key in intent.expired or obj["metadata"].get("deletionTimestamp"):
             continue
         at = intent.targets.get(key)
+        if only is not None and (at[0] not in only if at else bool(only)):
+            continue
         outcome = outcomes.get(at[0]) if at else None
         container = at[1] if at else ""
         own = tuple(intent.problems.get(key, ()))

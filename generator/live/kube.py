@@ -117,10 +117,16 @@ class Kube:
         metadata = obj["metadata"]
         return self._call("PUT", path(obj["kind"], metadata.get("namespace", ""), metadata["name"]), body=obj)
 
-    def delete(self, key: Key, uid: str | None = None) -> None:
-        """Delete it, if it is the object with that uid. Raises NotFound when it is not there, Conflict when it is another one."""
+    def delete(self, key: Key, uid: str | None = None) -> Obj | None:
+        """Delete it, if it is the object with that uid; the object as it is while it ends, None when it is gone.
+
+        Raises NotFound when it is not there, Conflict when it is another one.
+        """
         body: Obj = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        self._call("DELETE", path(key.kind, key.namespace, key.name), body=body | ({"preconditions": {"uid": uid}} if uid else {}))
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        left = self._call("DELETE", path(key.kind, key.namespace, key.name), body=body)
+        return None if left["kind"] == "Status" else left
 
     def dial(self) -> tuple[dict[str, str], ssl.SSLContext | None]:
         """Headers and TLS settings of this account, for a websocket to the same server."""

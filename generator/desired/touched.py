@@ -1,0 +1,26 @@
+"""An object that has changed -> the workloads for which that may matter."""
+
+from __future__ import annotations
+
+from generator import names
+from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Space, annotations_of, is_ours
+from generator.cluster.workload import workload_of
+
+
+def touched_by(space: Space, obj: Obj) -> frozenset[Key] | None:
+    """The workloads that have to be looked at again; None: each of the namespace.
+
+    space: the object's namespace, as it was or is.
+    """
+    kind = obj["kind"]
+    if is_ours(obj):
+        of, _, name = annotations_of(obj).get(names.WORKLOAD, "").partition("/")
+        return frozenset({Key(of, space.name, name)} if name else ())
+    if kind in WORKLOAD_KINDS:
+        workload = workload_of(space, obj)
+        return frozenset({Key(workload.kind, space.name, workload.name)})
+    if kind == "EndpointSlice":
+        refs = [endpoint.get("targetRef") or {} for endpoint in obj.get("endpoints") or ()]
+        pods = [space.get("Pod", ref.get("name", "")) for ref in refs if ref.get("kind") == "Pod"]
+        return frozenset(key for pod in pods if pod for key in touched_by(space, pod) or ())
+    return None

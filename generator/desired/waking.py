@@ -1,0 +1,30 @@
+"""When to look again although nothing has changed: what time alone decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from generator import names
+from generator.asked.admission import Intent
+from generator.cluster.times import seconds_between
+from generator.desired.generate import Desired
+
+
+def next_look(desired: Desired, now: str) -> float | None:
+    """Seconds until a decision about these workloads may be another one with nothing but time gone by; None: never."""
+    found = [max(0.0, names.SETTLE_SECONDS - seconds_between(since, now)) for since in _drained(desired)]
+    return min(found, default=None)
+
+
+def _drained(desired: Desired) -> Iterator[str]:
+    for outcome in desired.outcomes.values():
+        if outcome.walk:
+            yield from (step.drained_since for step in outcome.walk.originals.values() if step.drained_since)
+            yield from outcome.walk.retiring.values()
+
+
+def next_sunset(intent: Intent, now: str) -> float | None:
+    """Seconds until the first bridge or mount of those that stand expires; None: none does."""
+    claims = [claim for by_container in intent.claims.values() for claim in by_container.values()]
+    sunsets = [b.sunset for claim in claims for b in claim.bridges] + [c.mount.sunset for c in claims if c.mount]
+    return min((max(0.0, -seconds_between(sunset, now)) for sunset in sunsets if sunset), default=None)

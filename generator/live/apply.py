@@ -1,0 +1,106 @@
+"""A plan -> writes. The thin applier: it decides nothing, and a plan that has become stale ends where it is met.
+
+Writes go in waves, each parallel in itself: what carriers need, then other objects, the Pods, the reports, the deletes. The writes
+of one Pod keep their order, with the configuration delivered before an annotation says that the carrier has confirmed it. When
+something of a wave fails, the next waves are not begun: read again, plan again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from generator.cluster.snapshot import OUR_KINDS, Key, Obj
+from generator.live.deliver import deliver
+from generator.live.failures import Conflict, Invalid, KubeError, NotFound
+from generator.live.kube import Kube
+from generator.plan import Change
+
+
+@dataclass
+class Result:
+    """What became of a plan.
+
+    written: changes that the server has taken. stale: some met another object than the one they were made for.
+    failed: the others, with the reason.
+    """
+
+    written: list[Change] = field(default_factory=list)
+    stale: list[Change] = field(default_factory=list)
+    failed: list[tuple[Change, KubeError]] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all was written."""
+        return not (self.stale or self.failed)
+
+
+def write(
+    kube: Kube,
+    changes: Iterable[Change],
+    pool: Executor,
+    seen: Callable[[Key, Obj | None], None] = lambda _key, _obj: None,
+) -> Result:
+    """Write the changes. seen: is told each object as the server has it then, None for one that is gone."""
+    result = Result()
+
+    def chain(steps: list[Change]) -> None:
+        for change in steps:
+            try:
+                _write(kube, change, seen)
+            except KubeError as error:
+                if is_stale(change, error):
+                    result.stale.append(change)
+                else:
+                    result.failed.append((change, error))
+                return
+            result.written.append(change)
+
+    for wave in waves(changes):
+        list(pool.map(chain, wave))
+        if not result.complete:
+            break
+    return result
+
+
+def waves(changes: Iterable[Change]) -> Iterator[list[list[Change]]]:
+    """The changes in waves of chains: what is in one chain is written one after the other."""
+    for _, wave in groupby(sorted(changes, key=_wave), _wave):
+        chains: dict[Key, list[Change]] = {}
+        for change in wave:
+            chains.setdefault(change.key, []).append(change)
+        yield list(chains.values())
+
+
+def _wave(change: Change) -> tuple[int, int]:
+    if change.op == "create":
+        return (0, int(change.key.kind == "Pod"))
+    if change.op == "delete":
+        return (4, int(change.key.kind != "Pod"))
+    if change.key.kind in OUR_KINDS.values():
+        return (3, 0)
+    return (2, 0) if change.key.kind == "Pod" else (1, 0)
+
+
+def _write(kube: Kube, change: Change, seen: Callable[[Key, Obj | None], None]) -> None:
+    if change.op == "create":
+        assert change.body is not None
+        seen(change.key, kube.create(change.body))
+    elif change.op == "patch":
+        for delivery in change.deliver:
+            deliver(kube, change.key, delivery)
+        seen(change.key, kube.patch(change.key, change.patch, change.subresource))
+    else:
+        seen(change.key, kube.delete(change.key, change.uid))
+
+
+def is_stale(change: Change, error: KubeError) -> bool:
+    """Whether the change met another object than the one it was made for.
+
+    A failed `test` is answered with 422 as an invalid object is (apiserver, handlers/patch.go); only its words tell them apart.
+    """
+    if isinstance(error, NotFound | Conflict):
+        return change.op != "create" or isinstance(error, Conflict)
+    return isinstance(error, Invalid) and change.op == "patch" and "test failed" in str(error)

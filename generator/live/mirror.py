@@ -1,0 +1,170 @@
+"""What the cluster has, kept up to date by watches: the Snapshot of any moment, at the cost of what has changed since the last.
+
+Each kind in each namespace has a watch of its own, as the rights are given. A watch that is cut goes on where it was; after
+"410 Gone" the list is read anew (Kubernetes API concepts, "Efficient detection of changes"). Bookmarks keep the place fresh.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from generator import names
+from generator.cluster.snapshot import Key, Obj, Snapshot, Space, key_of
+from generator.live import metrics
+from generator.live.failures import Forbidden, Gone, KubeError, NotFound, Throttled
+from generator.live.kube import Kube
+from generator.live.reading import CONTROL, NEEDED, OPTIONAL, trimmed
+
+Changed = Callable[[Key, Obj | None, Obj | None], None]
+"""Is told each change: the object before and after, None for none."""
+
+_WATCH_SECONDS = 300
+_LONGEST_WAIT = 10.0
+_MISSING_WAIT = 60.0
+"""Until an optional kind that the server lacks, or the account may not read, is tried again."""
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Mirror:
+    """A copy of the namespaces that are followed. Any thread may ask; `changed` is called by the watching threads."""
+
+    kube: Kube
+    changed: Changed
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _objects: dict[str, dict[tuple[str, str], Obj]] = field(default_factory=dict)
+    _spaces: dict[str, Space] = field(default_factory=dict)
+    _stops: dict[tuple[str, str], threading.Event] = field(default_factory=dict)
+    _synced: set[tuple[str, str]] = field(default_factory=set)
+    _troubles: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def follow(self, namespaces: Iterable[str]) -> None:
+        """Watch these namespaces and the control namespace, and no others any more."""
+        wanted = {(kind, names.CONTROL_NAMESPACE): True for kind in CONTROL}
+        wanted |= {(kind, n): True for n in namespaces for kind in NEEDED}
+        wanted |= {(kind, n): False for n in namespaces for kind in OPTIONAL if kind != "Namespace"}
+        with self._lock:
+            for source in set(self._stops) - set(wanted):
+                self._stops.pop(source).set()
+                self._replace(*source, [])
+                self._synced.discard(source)
+                self._troubles.pop(source, None)
+            for source in set(wanted) - set(self._stops):
+                stop = self._stops[source] = threading.Event()
+                name = f"watch {source[0]} {source[1]}"
+                threading.Thread(target=self._run, args=(*source, wanted[source], stop), name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """End every watch, at its next event."""
+        with self._lock:
+            for stop in self._stops.values():
+                stop.set()
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """The lists that have not come yet, with the reason where one is known; none when the mirror can be trusted."""
+        with self._lock:
+            missing = sorted(set(self._stops) - self._synced)
+            return tuple(f"{kind} in {space}: {self._troubles.get((kind, space), 'not listed yet')}" for kind, space in missing)
+
+    def snapshot(self, now: str) -> Snapshot:
+        """The cluster as it is known now. Namespaces that have not changed keep their index."""
+        with self._lock:
+            for name, objects in self._objects.items():
+                if name not in self._spaces:
+                    self._spaces[name] = Space.of(name, objects)
+            spaces = [self._spaces[name] for name in sorted(self._spaces) if name]
+            return Snapshot.made(now, spaces, self._objects.get("", {}))
+
+    def get(self, key: Key) -> Obj | None:
+        """One object."""
+        with self._lock:
+            return self._objects.get(key.namespace, {}).get((key.kind, key.name))
+
+    def saw(self, key: Key, obj: Obj | None) -> None:
+        """What the server has answered to a write of ours, ahead of the watch."""
+        if obj is not None:
+            obj["metadata"].pop("managedFields", None)
+        self._store(key, obj)
+
+    def _store(self, key: Key, obj: Obj | None) -> None:
+        with self._lock:
+            space = self._objects.setdefault(key.namespace, {})
+            before = space.get((key.kind, key.name))
+            if obj is None:
+                space.pop((key.kind, key.name), None)
+            elif before is not None and _version(obj) <= _version(before):
+                return
+            else:
+                space[key.kind, key.name] = obj
+            if before is obj:
+                return
+            self._spaces.pop(key.namespace, None)
+        self.changed(key, before, obj)
+
+    def _run(self, kind: str, namespace: str, needed: bool, stop: threading.Event) -> None:
+        version, wait = "", 0.1
+        while not stop.is_set():
+            try:
+                if not version:
+                    version = self._list(kind, namespace)
+                for what, obj in self.kube.watch(kind, namespace, version, _WATCH_SECONDS + random.randrange(60)):  # noqa: S311  # a spread
+                    if stop.is_set():
+                        return
+                    version, wait = obj["metadata"]["resourceVersion"], 0.1
+                    if what != "BOOKMARK":
+                        self._event(what, trimmed(obj))
+            except Gone:
+                metrics.relists.inc()
+                version = ""
+            except KubeError as error:
+                wait = self._failed((kind, namespace), needed, error, wait)
+                stop.wait(wait * (0.5 + random.random() / 2))  # noqa: S311  # a spread
+
+    def _failed(self, source: tuple[str, str], needed: bool, error: KubeError, wait: float) -> float:
+        """Note why there is no watch; the seconds to wait."""
+        if not needed and isinstance(error, Forbidden | NotFound):
+            self._synced.add(source)
+            return _MISSING_WAIT
+        if self._troubles.get(source) != str(error):
+            log.warning("watch %s in %s: %s", *source, error)
+        self._troubles[source] = str(error)
+        return error.retry_after if isinstance(error, Throttled) else min(wait * 2, _LONGEST_WAIT)
+
+    def _list(self, kind: str, namespace: str) -> str:
+        items, version = self.kube.list_objects(kind, namespace)
+        self._replace(kind, namespace, [trimmed(o) for o in items])
+        self._synced.add((kind, namespace))
+        self._troubles.pop((kind, namespace), None)
+        self.changed(Key(kind, namespace, ""), None, None)
+        return version
+
+    def _replace(self, kind: str, namespace: str, items: Iterable[Obj]) -> None:
+        """The whole truth about a kind: what is not in it is gone."""
+        found = {key_of(o): o for o in items}
+        with self._lock:
+            known = [name for k, name in self._objects.get(namespace, {}) if k == kind]
+        for name in known:
+            if Key(kind, namespace, name) not in found:
+                self._store(Key(kind, namespace, name), None)
+        for key, obj in found.items():
+            self._store(key, obj)
+
+    def _event(self, what: str, obj: Obj) -> None:
+        key = key_of(obj)
+        if what != "DELETED":
+            self._store(key, obj)
+            return
+        known = self.get(key)
+        if known is not None and known["metadata"].get("uid") == obj["metadata"].get("uid"):
+            self._store(key, None)
+
+
+def _version(obj: Obj) -> int:
+    """ResourceVersions of one kind can be compared as numbers (KEP-5504)."""
+    version = obj["metadata"].get("resourceVersion", "")
+    return int(version) if version.isdigit() else 0

@@ -1,0 +1,210 @@
+"""A cluster -> the objects that the generator reads, as `kubectl get` would print them; lists in parallel.
+
+Never read: Secrets, the GefyraClients (they hold tokens), and the data of ConfigMaps that are none of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NamedTuple
+
+from generator import names
+from generator.asked.values import NAME
+from generator.cluster.snapshot import OUR_KINDS, Key, Obj, is_ours, key_of
+from generator.errors import InputError, Problem
+from generator.live.failures import Forbidden, NotFound
+from generator.live.kube import RESOURCES, Kube
+
+ASKED: Final = ("GefyraBridge", "GefyraBridgeMount")
+CONTROL: Final = (*ASKED, "ConfigMap", "Service")
+"""What is read of the control namespace: what is asked, the settings, and where connections end."""
+NEEDED: Final = (
+    *("Pod", "Service", "ConfigMap", "EndpointSlice", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"),
+    *("NetworkPolicy", "PodDisruptionBudget", "PersistentVolumeClaim", "ResourceQuota"),
+)
+"""Of each namespace. Without one of these the truth about a target cannot be told (names.RECORDED)."""
+OPTIONAL: Final = ("HorizontalPodAutoscaler", "Job", "ReplicationController", "Namespace")
+"""Of each namespace too; without them a warning is missing. Namespace: only itself."""
+TRACES: Final = ("Service", "ConfigMap", "NetworkPolicy")
+"""Kinds of ours beside Pods; each object bears the label of who manages it."""
+_THREADS: Final = 8
+
+
+class Listing(NamedTuple):
+    """One list to ask for. namespace "": of the whole cluster. needed: without it nothing can be told."""
+
+    kind: str
+    namespace: str
+    needed: bool = True
+    selector: str = ""
+
+    @property
+    def plural(self) -> str:
+        """As the API and its roles spell it."""
+        return RESOURCES[self.kind].plural
+
+
+Say = Callable[[str], None]
+Step = Callable[[int, int], None]
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+def read(
+    kube: Kube, namespaces: Iterable[str] | None = None, asked: Iterable[Obj] = (), *, warn: Say = _nothing, step: Step = _nothing
+) -> tuple[Obj, ...]:
+    """Everything the generator reads of these namespaces, in order of Key.
+
+    namespaces: None for those that the settings and the bridges and mounts name. With some given, bridges and mounts of others that
+        are in the cluster are left out.
+    asked: objects that are about to be written; they stand in the place of those that are there (`instead`).
+    warn: is told what was left out. step: is told how many lists of how many have come.
+    Raises InputError (ClusterForbidden) when a needed list is not allowed, KubeError when the server does not answer.
+    """
+    asked = tuple(asked)
+    control = _lists(kube, [Listing(kind, names.CONTROL_NAMESPACE) for kind in CONTROL], warn, _nothing)
+    if namespaces is None:
+        spaces = {*settings(control), *named((*control, *asked))}
+    else:
+        spaces = {*namespaces, *named(asked)}
+        control = concerning(control, spaces)
+    wanted = [Listing(kind, space) for space in sorted(spaces) for kind in NEEDED]
+    wanted += [Listing(kind, space, needed=False) for space in sorted(spaces) for kind in OPTIONAL]
+    found = {key_of(o): o for o in (*control, *_lists(kube, wanted, warn, step))}
+    return instead(found, asked)
+
+
+def traces(kube: Kube, namespaces: Sequence[str] | None = None, *, warn: Say = _nothing, step: Step = _nothing) -> tuple[Obj, ...]:
+    """Bridges, mounts, every Pod, and whatever bears the label of what we manage: all that `clean --check` looks at.
+
+    namespaces: None for the whole cluster, or where that is not allowed, those of `read`.
+    """
+    control = _lists(kube, [Listing(kind, names.CONTROL_NAMESPACE) for kind in ("ConfigMap", *ASKED)], warn, _nothing)
+    try:
+        found = _lists(kube, _marked([""] if namespaces is None else namespaces), warn, step)
+    except InputError:
+        if namespaces is not None:
+            raise
+        spaces = sorted({names.CONTROL_NAMESPACE, *settings(control), *named(control)})
+        warn(f"not looked at: other namespaces than {', '.join(spaces)}; the account may not list Pods of the whole cluster")
+        found = _lists(kube, _marked(spaces), warn, step)
+    every = {key_of(o): o for o in (*control, *found)}
+    return tuple(every[key] for key in sorted(every))
+
+
+def _marked(namespaces: Iterable[str]) -> list[Listing]:
+    selector = f"{names.MANAGED_BY}={names.MANAGER}"
+    return [x for n in namespaces for x in (Listing("Pod", n), *(Listing(kind, n, selector=selector) for kind in TRACES))]
+
+
+def settings(objects: Iterable[Obj]) -> set[str]:
+    """The namespaces that ConfigMap gefyra/bascule has."""
+    found = (o for o in objects if key_of(o) == Key("ConfigMap", names.CONTROL_NAMESPACE, names.SETTINGS_CONFIGMAP))
+    return {n for o in found for n in str((o.get("data") or {}).get("namespaces") or "").split() if NAME.fullmatch(n)}
+
+
+def named(objects: Iterable[Obj]) -> set[str]:
+    """The namespaces of the workloads that bridges and mounts name. What is no name of a namespace is left out."""
+    return {space for o in objects if (space := _aims(o)) and NAME.fullmatch(space)}
+
+
+def _aims(obj: Obj) -> str:
+    """The namespace of the workload that a bridge or mount names itself, "" if it names none."""
+    names_one = "/" in str(obj.get("target")) and key_of(obj).kind in ASKED
+    return str(obj.get("targetNamespace") or "default") if names_one else ""
+
+
+def concerning(objects: Iterable[Obj], namespaces: set[str]) -> tuple[Obj, ...]:
+    """The objects without the bridges and mounts of other namespaces; a bridge goes with its mount."""
+    objects = tuple(objects)
+    elsewhere = {key_of(o) for o in objects if (space := _aims(o)) and space not in namespaces}
+    mounts = {key.name for key in elsewhere if key.kind == "GefyraBridgeMount"}
+    return tuple(o for o in objects if key_of(o) not in elsewhere and not (key_of(o).kind == "GefyraBridge" and o.get("target") in mounts))
+
+
+def instead(live: Mapping[Key, Obj], written: Iterable[Obj]) -> tuple[Obj, ...]:
+    """The live objects with those of a file in their places, as they would be after `kubectl apply`, in order of Key.
+
+    What the server and the operator have written stays: time of birth, version, status and state. A bridge or mount keeps no uid:
+    what is wrong with it is a mistake of the file.
+    """
+    found = dict(live)
+    for obj in written:
+        key = key_of(obj)
+        found[key] = _over(live[key], obj) if key in live else obj
+    return tuple(found[key] for key in sorted(found))
+
+
+def _over(live: Obj, obj: Obj) -> Obj:
+    ours = key_of(obj).kind in OUR_KINDS.values()
+    stays = ("creationTimestamp", "resourceVersion") if ours else ("creationTimestamp", "resourceVersion", "uid", "ownerReferences")
+    metadata = {k: live["metadata"][k] for k in stays if k in live["metadata"]}
+    kept: dict[str, Any] = {
+        k: live[k] for k in ("status", *(("state", "stateTransitions", "clusterEndpoint") if ours else ())) if k in live
+    }
+    return {**kept, **obj, "metadata": {**obj["metadata"], **metadata}}
+
+
+def _lists(kube: Kube, wanted: Sequence[Listing], warn: Say, step: Step) -> tuple[Obj, ...]:
+    """The objects of every list. A missing or forbidden one is a warning, or with all others that are needed one error."""
+    found: list[Obj] = []
+    refused: list[Listing] = []
+    left: dict[tuple[str, str], set[str]] = {}
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="read") as pool:
+        for number, (listing, objects) in enumerate(zip(wanted, pool.map(lambda x: _one(kube, x), wanted), strict=True), 1):
+            step(number, len(wanted))
+            if not isinstance(objects, str):
+                found += map(trimmed, objects)
+            elif listing.needed and objects == _FORBIDDEN:
+                refused.append(listing)
+            else:
+                left.setdefault((listing.plural, objects), set()).add(listing.namespace)
+    if refused:
+        raise InputError(*_rules(refused))
+    for (plural, why), spaces in sorted(left.items()):
+        warn(f"{plural} of {', '.join(sorted(filter(None, spaces))) or 'the cluster'} are left out: {why}")
+    return tuple(found)
+
+
+_FORBIDDEN: Final = "the account may not read them"
+
+
+def _one(kube: Kube, listing: Listing) -> list[Obj] | str:
+    """The objects of a list, or why there are none."""
+    try:
+        if listing.kind == "Namespace":
+            return [kube.get(Key("Namespace", "", listing.namespace))]
+        return kube.list_objects(listing.kind, listing.namespace, listing.selector)[0]
+    except NotFound:
+        return "there is none of that name" if listing.kind == "Namespace" else "the server does not know them"
+    except Forbidden as error:
+        if error.status == 401:
+            raise
+        return "the account may not list them"
+
+
+def trimmed(obj: Obj) -> Obj:
+    """A ConfigMap of somebody else without its data: only its name matters, and it may hold what is not for a snapshot."""
+    settings_key = Key("ConfigMap", names.CONTROL_NAMESPACE, names.SETTINGS_CONFIGMAP)
+    if obj["kind"] != "ConfigMap" or is_ours(obj) or key_of(obj) == settings_key:
+        return obj
+    metadata = {k: v for k, v in obj["metadata"].items() if k != "annotations"}
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
+
+
+def _rules(refused: Iterable[Listing]) -> Iterator[Problem]:
+    """Of each namespace what may not be listed, and the rules of a Role that would allow it (rbac.authorization.k8s.io/v1)."""
+    spaces: dict[str, list[Listing]] = {}
+    for listing in refused:
+        spaces.setdefault(listing.namespace, []).append(listing)
+    for space, listings in spaces.items():
+        groups: dict[str, list[str]] = {}
+        for each in listings:
+            groups.setdefault(RESOURCES[each.kind].api_version.rpartition("/")[0], []).append(each.plural)
+        rules = "; ".join(f'{{apiGroups: ["{g}"], resources: [{", ".join(r)}], verbs: [list]}}' for g, r in sorted(groups.items()))
+        where, role = (f"namespace {space}", "a Role there") if space else ("the cluster", "a ClusterRole")
+        message = f"the account may not list {', '.join(each.plural for each in listings)} in {where}"
+        yield Problem("ClusterForbidden", where, message, f"Bind {role} to it with: {rules}.")

@@ -1,0 +1,160 @@
+"""The operator's loop: what has changed -> the workloads to look at -> a plan for each -> writes, one plan per workload at a time.
+
+There is no state that matters: a workload that is looked at once more than needed costs a moment, and all are looked at once in a
+while. So a lost event, a killed operator and a second one are no special cases.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from generator.asked.admission import Intent, read
+from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot
+from generator.desired.generate import concerned, generate
+from generator.desired.touched import touched_by
+from generator.desired.waking import next_look, next_sunset
+from generator.live import apply, metrics
+from generator.live.kube import Kube
+from generator.live.mirror import Mirror
+from generator.live.queue import Queue
+from generator.names import CONTROL_NAMESPACE
+from generator.plan import Change, plan
+
+RESYNC_SECONDS = 60.0
+_LONGEST_BACKOFF = 30.0
+_FIRST_BACKOFF = 0.05
+_TARGETS_AT_ONCE = 16
+_WRITES_AT_ONCE = 32
+UNTARGETED = Key("", "", "")
+"""In the queue: the bridges and mounts without a workload, and those that expire."""
+log = logging.getLogger(__name__)
+
+Event = tuple[Key, Obj | None, Obj | None]
+Wrote = Callable[[Change, Obj | None, Obj | None], None]
+
+
+def clock() -> str:
+    """Now, RFC 3339 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass
+class Reconciler:
+    """The loop. wrote: is told each write with the object before and after it."""
+
+    kube: Kube
+    mirror: Mirror
+    wrote: Wrote = lambda _change, _before, _after: None  # a default
+    _queue: Queue[Key] = field(default_factory=Queue)
+    _events: list[Event] = field(default_factory=list)
+    _busy: set[Key] = field(default_factory=set)
+    _known: frozenset[Key] = frozenset()
+    _failures: dict[Key, int] = field(default_factory=dict)
+    _intent: Intent = field(default_factory=Intent)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _targets: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_TARGETS_AT_ONCE, "target"))
+    _writes: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_WRITES_AT_ONCE, "write"))
+
+    def changed(self, key: Key, before: Obj | None, after: Obj | None) -> None:
+        """Take note of a change; for Mirror.changed."""
+        with self._lock:
+            self._events.append((key, before, after))
+        self._queue.wake()
+
+    def run(self, goes_on: Callable[[], bool]) -> None:
+        """Reconcile while `goes_on()`. Everything is looked at first, as after any pause."""
+        self._failures.clear()
+        resync = 0.0
+        while goes_on():
+            due = self._queue.take(timeout=0.5)
+            with self._lock:
+                events, self._events = self._events, []
+            if self.mirror.waits_for:
+                resync = 0.0
+                continue
+            if not (events or due or time.monotonic() >= resync):
+                continue
+            snapshot = self.mirror.snapshot(clock())
+            intent = read(snapshot)
+            due |= self._touched(snapshot, intent, events)
+            if time.monotonic() >= resync:
+                resync = time.monotonic() + RESYNC_SECONDS
+                self._known = concerned(snapshot, intent)
+                due |= {*self._known, UNTARGETED}
+            self._known |= intent.claims.keys()
+            self._intent = intent
+            with metrics.reconcile_seconds.time():
+                for key in sorted(due - self._busy):
+                    self._reconcile(snapshot, intent, key)
+            metrics.queue_depth.set(len(self._queue))
+
+    def close(self) -> None:
+        """End once the writes that have begun are done."""
+        self._targets.shutdown()
+        self._writes.shutdown()
+
+    def _touched(self, snapshot: Snapshot, intent: Intent, events: Iterable[Event]) -> set[Key]:
+        """The workloads for which the events may matter, of those that we have to do with."""
+        found: set[Key] = set()
+        for key, before, after in events:
+            if key.kind in OUR_KINDS.values():
+                at = (self._intent.targets.get(key), intent.targets.get(key))
+                found |= {each[0] if each else UNTARGETED for each in at}
+                continue
+            if key.namespace == CONTROL_NAMESPACE:
+                found |= self._known
+            space = snapshot.space(key.namespace)
+            for obj in filter(None, (before, after)):
+                some = touched_by(space, obj)
+                found |= {k for k in self._known if k.namespace == key.namespace} if some is None else some
+        old, new = self._intent.claims, intent.claims
+        return {k for k in found if k in self._known or k in new or k == UNTARGETED} | {k for k in {*old, *new} if old.get(k) != new.get(k)}
+
+    def _reconcile(self, snapshot: Snapshot, intent: Intent, key: Key) -> None:
+        desired = generate(snapshot, frozenset(() if key == UNTARGETED else {key}), intent)
+        changes = plan(snapshot, desired)
+        if changes:
+            self._busy.add(key)
+            self._targets.submit(self._write, key, changes)
+            return
+        self._failures.pop(key, None)
+        wait = next_sunset(intent, snapshot.now) if key == UNTARGETED else next_look(desired, snapshot.now)
+        if wait is not None:
+            self._queue.add(key, min(wait, RESYNC_SECONDS) + 0.001)
+
+    def _write(self, key: Key, changes: tuple[Change, ...]) -> None:
+        wait = 0.0
+        try:
+            before = {c.key: self.mirror.get(c.key) for c in changes}
+            result = apply.write(self.kube, changes, self._writes, self.mirror.saw)
+            for change in result.written:
+                self.wrote(change, before[change.key], self.mirror.get(change.key))
+                log.info("%s %s: %s", change.op, change.key, change.reason, extra={"target": str(key), "op": change.op})
+                metrics.writes.labels(change.op, change.key.kind, "written").inc()
+            for change in result.stale:
+                log.info("%s %s: it has changed meanwhile; planned again", change.op, change.key, extra={"target": str(key)})
+                metrics.writes.labels(change.op, change.key.kind, "stale").inc()
+            for change, error in result.failed:
+                log.warning("%s %s: %s", change.op, change.key, error, extra={"target": str(key), "status": error.status})
+                metrics.writes.labels(change.op, change.key.kind, "failed").inc()
+            wait = self._backoff(key, result)
+        except Exception:
+            log.exception("writing for %s", key)
+            wait = _LONGEST_BACKOFF
+        finally:
+            self._busy.discard(key)
+            self._queue.add(key, wait)
+
+    def _backoff(self, key: Key, result: apply.Result) -> float:
+        if result.complete:
+            self._failures.pop(key, None)
+            return 0.0
+        count = self._failures[key] = self._failures.get(key, 0) + 1
+        asked: float = max((error.retry_after for _, error in result.failed), default=0.0)
+        return max(asked, min(_FIRST_BACKOFF * 2 ** (count - 1), _LONGEST_BACKOFF if result.failed else 1.0))
