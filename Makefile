@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo test check lint fix golden docs transparency soak bench schemas lock hooks clean
+.PHONY: help venv demo test check lint fix golden docs transparency soak bench cluster api schemas lock hooks clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,14 @@ soak: .venv/test.stamp ## half a million requests against real nginx; half an ho
 bench: .venv/test.stamp ## run each benchmark; half an hour
 	@tools/bootstrap.sh bench
 	@set -e; for each in generate carrier conflicts startup; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
+
+cluster: .venv/test.stamp ## a Kubernetes of one node to try things out, until Ctrl-C; ten minutes, the first time
+	@tools/bootstrap.sh test
+	@$(BIN)/python -m tests.cluster up "$(CACHE)/cluster"
+
+api: .venv/test.stamp ## only its API server: where nothing runs
+	@tools/bootstrap.sh test
+	@$(BIN)/python -m tests.cluster up --api-only "$(CACHE)/api"
 
 schemas: ## cut tests/schemas/ again (downloads 108 MB)
 	@python="$$(tools/bootstrap.sh python)" && "$$python" -m venv "$(CACHE)/schemas"

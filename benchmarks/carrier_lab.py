@@ -124,9 +124,9 @@ def costs(server: Server, subject: Case, conf: str, moved: str) -> dict[str, flo
     return {"test": median(tested), "reload": median(took), "master": master, "worker": worker, "peak": peak}
 
 
-def rendered(subject: Case, folder: Path, port: int) -> tuple[str, str, dict[str, float]]:
+def rendered(subject: Case, port: int) -> tuple[str, str, dict[str, float]]:
     """The configuration, the same with another shadow, and its size and time."""
-    place = Place(str(folder), listen=lambda _: f"127.0.0.1:{port}")
+    place = Place(listen=lambda _: f"127.0.0.1:{port}")
     took = [milliseconds(lambda: render(subject.dispatch, place)) for _ in range(3)]
     conf = render(subject.dispatch, place)
     return conf, render(subject.moved, place), {"bytes": len(conf.encode()), "render": median(took)}
@@ -147,8 +147,8 @@ def measure(nginx: str, cases: dict[str, Case], rounds: int, seconds: int) -> di
         confs = {}
         for number, (name, subject) in enumerate(cases.items()):
             if name != DIRECT:
-                folder, port = SCRATCH / name.replace(" ", "-"), 20_000 + number
-                conf, moved, figures = rendered(subject, folder, port)
+                port = 20_000 + number
+                conf, moved, figures = rendered(subject, port)
                 confs[name], found[name] = (conf, moved), figures
                 servers[name] = start(name, conf, PROXY_CORE, ("127.0.0.1", port))
             found.setdefault(name, {}).update(check(servers[name], subject), rates=[], cpus=[], faults=[], requests=0)

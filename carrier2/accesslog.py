@@ -19,8 +19,8 @@ from carrier2.directive import COLUMN, Directive, key, mapping, regex, simple
 from carrier2.dispatch import Destination, Listener
 from carrier2.processes import reached
 
-STDOUT = "/dev/stdout"
-"""Opened by path: the runtime gives a container's standard output to its user (runc, fixStdioPermissions)."""
+STDOUT = "stdout"
+"""What the carrier's container makes of it: its standard output, if nginx may open that by path, which it must (image/carrier2)."""
 
 _UTF8 = (
     r"(?:[\x00-\x7f]++|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]"

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-RUN_DIR = "/dev/shm/carrier2"
-"""The only folder the carrier writes to. It belongs to the Pod's sandbox and outlives the container."""
+EXECUTABLE = "/carrier2/bin/carrier2"
+"""`EXECUTABLE apply SHA256`, run in a running carrier, puts the configuration on its standard input in force (image/carrier2)."""
 
-CONFIG = f"{RUN_DIR}/nginx.conf"
-TLS_DIR = f"{RUN_DIR}/tls"
-"""`<port>.crt` and `<port>.key`, delivered by the applier together with the configuration."""
+RUN_DIR = "/dev/shm/carrier2"
+"""The only folder carriers write to. It belongs to the Pod's sandbox: it outlives the container, and all containers share it."""
+
+OUTSIDE = "carrier"
+"""The name of a container that kubelet has given none."""
+
+CONFIG = "nginx.conf"
+TLS_DIR = "tls"
+"""`<port>.crt` and `<port>.key`, delivered by the applier together with the configuration.
+
+As all paths that the configuration names, relative to the carrier's own folder, `run_dir`.
+"""
 
 MINIMUM_NGINX = (1, 29, 7)
 """First nginx with `keepalive ... local`, and with `sticky route` (1.29.6); stable since 1.30.0."""
@@ -32,6 +41,9 @@ COMMANDS = frozenset(
 COMMAND_DIRS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 """Folders of the image in which each of COMMANDS stands."""
 
+STAND_IN = "/carrier2/bin/stand-in"
+"""In the image, when it is built: `STAND_IN NAME...` makes more links to the carrier, a NAME without a slash in each of COMMAND_DIRS."""
+
 MAX_LINGERING = 4
 """Workers that reloads have retired and that still have connections. A reload beyond ends the oldest first.
 
@@ -41,3 +53,8 @@ one and one in the making stay below 11 MB, of 16 MiB.
 
 WORKER_CONNECTIONS = 1024
 """Of one worker; a proxied request is two. nginx takes 430 bytes for each at once (ngx_event_process_init), in lingering workers too."""
+
+
+def run_dir(container: str) -> str:
+    """The folder of the carrier in that container of the Pod."""
+    return f"{RUN_DIR}/{container}"

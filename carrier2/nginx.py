@@ -54,7 +54,7 @@ def render(dispatch: Dispatch, place: Place | None = None) -> str:
             simple("user", "root", note="a root container stays root, as its application was; others ignore this"),
             simple("worker_processes", 1),
             simple("worker_shutdown_timeout", "1h", note="how long a reload lets open connections live"),
-            simple("pid", f"{place.run_dir}/nginx.pid"),
+            simple("pid", "nginx.pid"),
             simple("error_log", "stderr", "warn"),
             block("events", of=[simple("worker_connections", WORKER_CONNECTIONS)]),
             *([block("http", of=_http(dispatch, http, place))] if http else []),
@@ -74,9 +74,9 @@ def _http(dispatch: Dispatch, listeners: list[Listener], place: Place) -> Iterat
         cluster.update(upstreams.cluster(dispatch, listener.port))
         first, routing = router(name, listener.routes, variables)
         maps += [*routing, *decision(dispatch, listener, name, first)]
-        servers.append(server(listener, name, _listen(dispatch, listener, place, "ssl" if listener.tls else ""), place))
+        servers.append(server(listener, name, _listen(dispatch, listener, place, "ssl" if listener.tls else "")))
     maps = [*shared(listeners), *maps, *accesslog.maps(listeners)]
-    yield from _common(place)
+    yield from _common()
     yield from _hash_sizes(maps)
     yield block("geo", DOLLAR, of=[simple("default", Quoted('"$"'))], note="a literal dollar")
     yield from maps
@@ -86,9 +86,9 @@ def _http(dispatch: Dispatch, listeners: list[Listener], place: Place) -> Iterat
     yield from servers
 
 
-def _common(place: Place) -> Iterator[Directive]:
+def _common() -> Iterator[Directive]:
     """What holds for every HTTP port (ngx_http_core_module, ngx_http_proxy_module, ngx_http_grpc_module)."""
-    yield from (simple(f"{name}_temp_path", f"{place.run_dir}/{name}") for name in _TEMPORARY)
+    yield from (simple(f"{name}_temp_path", name) for name in _TEMPORARY)
     yield simple("access_log", "off")
     yield simple("server_tokens", "off")
     yield simple("ignore_invalid_headers", "off", note="pass every request that the application would have taken")

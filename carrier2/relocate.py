@@ -1,13 +1,15 @@
-"""The same configuration at another place: the three things that differ between a Pod and a laptop.
+"""The same configuration at another place: the two things that differ between a Pod and a laptop.
 
-    Place()                                   in a Pod: as the Dispatch says
-    Place("/tmp/x", listen=..., reach=...)    a demo: every port and address moved to 127.0.0.1
+    Place()                         in a Pod: as the Dispatch says
+    Place(listen=..., reach=...)    a demo: every port and address moved to 127.0.0.1
 
 Upstreams keep the names of the true addresses, so the text of both differs in `listen` and `server` lines only:
 
     ports = {8080: 40001}                                        # free ports that the caller found
     moved = {Address("10.1.0.5", 8080): Address("127.0.0.1", 40002)}
-    render(dispatch, Place("/tmp/x", listen=lambda port: f"127.0.0.1:{ports[port]}", reach=lambda a: moved[a]))
+    render(dispatch, Place(listen=lambda port: f"127.0.0.1:{ports[port]}", reach=lambda a: moved[a]))
+
+The text names no folder: nginx takes its paths from where it is told to run (`nginx -p FOLDER -c FOLDER/nginx.conf`).
 
 `addresses` lists every Address that `reach` is asked for.
 """
@@ -17,15 +19,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from carrier2.contract import RUN_DIR
 from carrier2.dispatch import Address, Dispatch
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """run_dir: the only folder nginx writes to, absolute. listen: port -> argument of `listen`. reach: address -> where it is."""
+    """listen: port -> argument of `listen`. reach: address -> where it is."""
 
-    run_dir: str = RUN_DIR
     listen: Callable[[int], str] = str
     reach: Callable[[Address], Address] = lambda address: address
 

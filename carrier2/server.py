@@ -22,11 +22,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from carrier2 import accesslog, processes, upstreams
-from carrier2.contract import RUN_DIR, TLS_DIR
+from carrier2.contract import TLS_DIR
 from carrier2.directive import COLUMN, Directive, Quoted, block, key, mapping, regex, simple, value
 from carrier2.dispatch import Dispatch, Listener
 from carrier2.processes import ALONE, COPY, falls_back, makes_copies
-from carrier2.relocate import Place
 
 NOTHING = Quoted('""')
 
@@ -119,7 +118,7 @@ def decision(dispatch: Dispatch, listener: Listener, name: str, first: str) -> I
     yield mapping(route, f"${name}_way", default, *ways, note=f"port {port}: the location that goes on")
 
 
-def server(listener: Listener, name: str, listen: Iterator[Directive], place: Place) -> Directive:
+def server(listener: Listener, name: str, listen: Iterator[Directive]) -> Directive:
     """The `server` block of one port; `decision` has made its variables."""
     secure = "s" if listener.tls else ""
     proxy = simple("proxy_pass", f"http{secure}://${name}_to")
@@ -133,7 +132,7 @@ def server(listener: Listener, name: str, listen: Iterator[Directive], place: Pl
         of=[
             *listen,
             simple("http2", "on"),
-            *(_tls(listener, place) if listener.tls else ()),
+            *(_tls(listener) if listener.tls else ()),
             *([accesslog.switch(listener.port)] if accesslog.logs(listener) else ()),
             simple("proxy_set_header", "Host", "$c2_host"),
             simple("proxy_set_header", "Upgrade", "$http_upgrade"),
@@ -190,11 +189,10 @@ def _fallback(listener: Listener, secure: str, proxy: Directive) -> list[Directi
     ]
 
 
-def _tls(listener: Listener, place: Place) -> Iterator[Directive]:
+def _tls(listener: Listener) -> Iterator[Directive]:
     """Both sides speak TLS. Nothing is verified: it is the application's certificate on both sides."""
-    folder = f"{place.run_dir}{TLS_DIR.removeprefix(RUN_DIR)}"
-    yield simple("ssl_certificate", f"{folder}/{listener.port}.crt")
-    yield simple("ssl_certificate_key", f"{folder}/{listener.port}.key")
+    yield simple("ssl_certificate", f"{TLS_DIR}/{listener.port}.crt")
+    yield simple("ssl_certificate_key", f"{TLS_DIR}/{listener.port}.key")
     for protocol in ("proxy", "grpc"):
         yield simple(f"{protocol}_ssl_server_name", "on")
         yield simple(f"{protocol}_ssl_name", value(listener.sni) if listener.sni else "$ssl_server_name")

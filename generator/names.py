@@ -18,17 +18,18 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "bascule"
 
 # labels
-ROLE = f"{GROUP}/role"  # shadow, rehearsal, service, carrier-config, policy: on every object of ours
+ROLE = f"{GROUP}/role"  # shadow, stand-in, service, carrier-config, policy: on every object of ours
 TARGET = f"{GROUP}/target"  # id of the workload: on every object of ours
-CARRIER = f"{GROUP}/carrier"  # id of the workload: on an original from its hold until it is restored
+CARRIER = f"{GROUP}/carrier"  # id of the workload: on an original from its hold until it is restored, and on a stand-in
 HELD = f"{GROUP}/held"  # "true" on a Pod kept out of its Services' endpoints
 
 # annotations
 WORKLOAD = f"{GROUP}/workload"  # Kind/name, on every object of ours
 SHADOW = f"{GROUP}/shadow"  # on an original: the name of its own shadow
-SPEC_HASH = f"{GROUP}/spec-hash"  # on a shadow or rehearsal Pod
+SPEC_HASH = f"{GROUP}/spec-hash"  # on a shadow or stand-in
 CONFIG_HASH = f"{GROUP}/config-hash"  # on a carrier ConfigMap
 DRAINED_SINCE = f"{GROUP}/drained-since"  # RFC 3339: since when no EndpointSlice lists this Pod as ready
+WAITS_SINCE = f"{GROUP}/waits-since"  # RFC 3339: since when an original waits for a stand-in, to be restored
 FLOOR = f"{GROUP}/shadow-floor"  # on Service Y': originals when the mount began
 
 # annotations with the container's name behind the slash: one plain value per container, no JSON inside JSON

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from generator import names
 from generator.asked.values import Tls
-from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, annotations_of, is_ours, key_of, labels_of
+from generator.cluster.snapshot import MADE, OUR_KINDS, Key, Obj, Snapshot, annotations_of, is_ours, key_of, labels_of
 from generator.cluster.workload import has_ended
 from generator.desired.generate import Desired
 from generator.patch import Op, patch
@@ -50,9 +50,6 @@ class Change:
     foreign: bool = False
 
 
-_CREATE_ORDER = ("NetworkPolicy", "Service", "ConfigMap", "Pod")
-
-
 def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
     """The changes of this moment, in the order in which they are written."""
     wanted = {key_of(o): o for o in desired.objects}
@@ -74,7 +71,7 @@ def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
             deletes.append(Change("delete", key, _why_delete(obj), uid=obj["metadata"].get("uid")))
     if not desired.scope:
         deletes.extend(_expired(snapshot, key, why) for key, why in desired.intent.expired.items())
-    creates.sort(key=lambda c: (_CREATE_ORDER.index(c.key.kind), c.key))
+    creates.sort(key=lambda c: (MADE.index(c.key.kind), c.key))
     patches.sort(key=lambda c: (c.key.kind == "Pod", bool(c.restarts), c.key))
     statuses.sort(key=lambda c: (c.key.kind != "Pod", c.key))
     deletes.sort(key=lambda c: (c.key.kind != "Pod", c.key))
@@ -128,8 +125,8 @@ def _why_delete(obj: Obj) -> str:
     role = labels_of(obj).get(names.ROLE, "")
     if has_ended(obj):
         return "it has failed; another one is made"
-    if role == "rehearsal":
-        return "the rehearsal has served its purpose"
+    if role == "stand-in":
+        return "the originals serve again"
     return "no original needs it any more" if role == "shadow" else "nothing of the target is bridged any more"
 
 

@@ -218,7 +218,8 @@ def endpoints(state: World) -> World:
         for stale in there[1:]:
             del result[stale]
         name = there[0].name if there else f"{key.name}-{names.digest(str(key), 5)}"
-        metadata = {"name": name, "namespace": key.namespace, "labels": {"kubernetes.io/service-name": key.name}}
+        labels = {**labels_of(service), "kubernetes.io/service-name": key.name}
+        metadata = {"name": name, "namespace": key.namespace, "labels": labels}
         made: Obj = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata, "addressType": "IPv4"}
         result[Key("EndpointSlice", key.namespace, name)] = {**(state[there[0]] if there else made), "endpoints": endpoints}
     return result

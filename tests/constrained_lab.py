@@ -55,7 +55,7 @@ def root_folder(nginx: str) -> None:
     bin_, lab = ROOT / "carrier2" / "bin", ROOT / "lab"
     for folder in (bin_, lab, ROOT / "dev" / "shm", ROOT / "proc"):
         folder.mkdir(parents=True)
-    for program, to in (("busybox", bin_), ("flock", bin_), ("setpriv", lab)):
+    for program, to in (("busybox", bin_), ("setpriv", lab)):
         path = shutil.which(program)
         assert path, f"{program} is missing: apt-get install busybox util-linux"
         _copy(path, to / program)
@@ -170,7 +170,7 @@ def job(nginx: str, confs: list[str], hosts: list[str]) -> dict[str, Any]:
     ]
     with memory_limit(LIMIT) as group:
         alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "sh", "-c", _ENTER, "sh", str(group)]
-        with carrier([*alone, *user, "run"], Path("/dev/shm/log")) as process:
+        with carrier([*alone, *user], Path("/dev/shm/log")) as process:
             first = int(_children(process.pid)[0])
 
             def apply(conf: str) -> str:
@@ -217,7 +217,7 @@ def _children(pid: int) -> list[str]:
 def _main() -> None:
     given = json.load(sys.stdin)
     furnish({}, [*given["hosts"], SHADOW])
-    Path(RUN_DIR).rmdir()
+    shutil.rmtree(RUN_DIR)
     _mount("-t", "proc", "proc", "/proc")
     socket.sethostname("web-0")
     print(json.dumps(job(given["nginx"], given["confs"], given["hosts"])))  # noqa: T201

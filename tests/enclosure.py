@@ -5,7 +5,7 @@
 and in tests/my_lab.py, below `if __name__ == "__main__":`
 
     job = json.load(sys.stdin)                             # {"nginx": path, "conf": conf}
-    furnish({"nginx.conf": job["conf"]}, ["10.1.0.5"])     # files below RUN_DIR, addresses for stubs to listen on
+    furnish({"nginx.conf": job["conf"]}, ["10.1.0.5"])     # files in the carrier's folder, addresses for stubs to listen on
     with carrier(nginx_command(job["nginx"]), log) as process:
         ...                                                # requests to CARRIER_IP
     print(json.dumps(answer))
@@ -26,10 +26,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from carrier2.contract import CONFIG, RUN_DIR
+from carrier2.accesslog import STDOUT
+from carrier2.contract import CONFIG, OUTSIDE, run_dir
 from generator.cli.nginx import find_nginx
 
 ROOT = Path(__file__).parent.parent
+RUN = Path(run_dir(OUTSIDE))
 CARRIER_IP, CARRIER_IP6 = "192.0.2.2", "2001:db8::2"
 _PATIENCE = 20
 _PLUG_IN = """
@@ -75,11 +77,12 @@ def enclosed(module: str, job: Mapping[str, Any], seconds: float = 120) -> Any:
 
 
 def furnish(files: Mapping[str, str], hosts: Iterable[str] = ()) -> None:
-    """Give this machine an empty /dev/shm with `files` below RUN_DIR, and the addresses `hosts`."""
+    """Give this machine an empty /dev/shm with `files` in RUN, the carrier's folder, and the addresses `hosts`."""
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/dev/shm"], check=True)
-    Path(RUN_DIR).mkdir()
+    RUN.mkdir(parents=True)
+    (RUN / STDOUT).symlink_to("/dev/stdout")
     for path, content in files.items():
-        file = Path(RUN_DIR) / path
+        file = RUN / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
     own = sorted(set(hosts) - {"127.0.0.1", "::1"})
@@ -87,15 +90,16 @@ def furnish(files: Mapping[str, str], hosts: Iterable[str] = ()) -> None:
 
 
 def nginx_command(nginx: str) -> list[str]:
-    """The command that runs RUN_DIR/nginx.conf, as the carrier starts it."""
-    return [nginx, "-p", RUN_DIR, "-c", CONFIG, "-e", "stderr"]
+    """The command that runs what is in RUN, as the carrier starts it."""
+    return [nginx, "-p", str(RUN), "-c", str(RUN / CONFIG), "-e", "stderr"]
 
 
 @contextmanager
-def carrier(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `command` in a network of its own at CARRIER_IP and CARRIER_IP6, from when nginx listens. `log`: what it says.
+def carrier(command: Sequence[str], log: Path, folder: Path = RUN) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` in a network of its own at CARRIER_IP and CARRIER_IP6, from when nginx listens.
 
-    The caller ends it, and waits for it, or it is killed. Raises AssertionError when it does not start.
+    log: what it says. folder: the carrier's. The caller ends it, and waits for it, or it is killed. Raises AssertionError when
+    it does not start.
     """
     with log.open("wb") as errors:
         shell = ["unshare", "--net", "sh", "-c", f"echo; read _; {_PLUG_IN}", "sh", *command]
@@ -112,7 +116,7 @@ def carrier(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
             )
             process.stdin.close()
             end = time.monotonic() + _PATIENCE
-            while not Path(RUN_DIR, "nginx.pid").exists():  # nginx writes it when it listens
+            while not (folder / "nginx.pid").exists():  # nginx writes it when it listens
                 if process.poll() is not None or time.monotonic() > end:
                     raise AssertionError(f"nginx did not start:\n{log.read_text(errors='replace')}")
                 time.sleep(0.005)

@@ -35,8 +35,8 @@ import h2.config
 import h2.connection
 import h2.events
 
-from carrier2.contract import CONFIG, RUN_DIR
-from tests.enclosure import CARRIER_IP, CARRIER_IP6, carrier, enclosed, furnish, nginx_command
+from carrier2.contract import CONFIG
+from tests.enclosure import CARRIER_IP, CARRIER_IP6, RUN, carrier, enclosed, furnish, nginx_command
 
 TIMEOUT = 20
 
@@ -56,7 +56,7 @@ def run(
     requests: Sequence[Mapping[str, Any]],
     files: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Send `requests` to the carrier one after the other. files: path below RUN_DIR -> text.
+    """Send `requests` to the carrier one after the other. files: path in the carrier's folder -> text.
 
     A request has `port`, `send` (bytes), and `kind`: `http` (default; one answer is read), `tcp` (until the end, after a
     half-close), `udp`, or `h2` (`headers`: pairs, `send`: body). A result has `raw` (bytes) or `error`; for HTTP also
@@ -103,13 +103,13 @@ def _main() -> None:
 
 
 def _try(nginx: str, conf: str) -> tuple[bool, str]:
-    Path(CONFIG).write_text(conf, encoding="utf-8")
+    (RUN / CONFIG).write_text(conf, encoding="utf-8")
     done = subprocess.run([*nginx_command(nginx), "-t"], capture_output=True, text=True, errors="replace", check=False)
     return done.returncode == 0, done.stderr
 
 
 def _serve(job: dict[str, Any], seen: list[dict[str, Any]]) -> dict[str, Any]:
-    Path(CONFIG).write_text(job["conf"], encoding="utf-8")
+    (RUN / CONFIG).write_text(job["conf"], encoding="utf-8")
     log = Path("/dev/shm/log")
     with carrier([*nginx_command(job["nginx"]), "-g", "daemon off;"], log) as nginx:
         results = [_ask(request) for request in job["requests"]]
@@ -220,7 +220,7 @@ def _guarded(serve: Any, connection: socket.socket, who: str, protocol: str, see
         try:
             if protocol == "https":
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                certificate = next(Path(RUN_DIR, "tls").glob("*.crt"))
+                certificate = next((RUN / "tls").glob("*.crt"))
                 context.load_cert_chain(certificate, certificate.with_suffix(".key"))
                 names: list[str] = []
                 context.sni_callback = lambda _, name, __: names.append(name or "")

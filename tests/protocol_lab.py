@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from carrier2 import Dispatch, render
-from carrier2.contract import RUN_DIR
-from tests.enclosure import CARRIER_IP, CARRIER_IP6, carrier, enclosed, furnish, nginx_command
+from tests.enclosure import CARRIER_IP, CARRIER_IP6, RUN, carrier, enclosed, furnish, nginx_command
 from tests.protocol_grpc import ask_grpc, ask_grpc_tls, serve_grpc, serve_grpc_tls
 from tests.protocol_hosts import PATIENCE, PROCESS, SERVICE, SHADOW, certificate
 from tests.protocol_http import ask_events, ask_h2c, ask_mirror, ask_tls, ask_websockets, serve_http, serve_https, serve_websockets
@@ -52,7 +51,7 @@ def _main() -> None:
     }
     job = json.load(sys.stdin)
     furnish({"nginx.conf": job["conf"]}, [PROCESS, SHADOW, SERVICE])
-    tls = Path(RUN_DIR, "tls")
+    tls = RUN / "tls"
     tls.mkdir()
     for end, file in zip(("crt", "key"), certificate("carrier"), strict=True):
         for port in (8443, 8444):

@@ -22,8 +22,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from carrier2.contract import CONFIG, RUN_DIR
-from tests.enclosure import CARRIER_IP, furnish
+from carrier2.contract import CONFIG
+from tests.enclosure import CARRIER_IP, RUN, furnish
 from tests.reload_clients import BODY, Answer, Crowd, ask, echoes, http_client, stream_client, unary_client, until, upgraded
 from tests.reload_pod import BIN, PATIENCE, SHADOW, SHELLS, TOOLS, Pod, grpc_stub, http_stub, pack
 
@@ -127,7 +127,7 @@ def steps(pod: Pod, job: dict[str, Any]) -> list[dict[str, Any]]:
                 before = _children(pod)
                 code, said, noise = pod.apply(stream[: step.get("cut", len(stream))], step.get("hash", digest), shell)
                 crowd = crowd or Crowd({"all the while": http_client(b"", 20)})
-                stored = Path(CONFIG).read_text()
+                stored = (RUN / CONFIG).read_text()
                 told = {"code": code, "said": said, "seen": seen(), "stored": stored, "same": before == _children(pod)}
                 outcome.append({**told, "noise": noise})
                 if blocker:
@@ -173,7 +173,7 @@ def killed(pod: Pod, job: dict[str, Any]) -> list[dict[str, Any]]:
     http_stub(SHADOW, 8080)
     wrappers = BIN / "deadly"
     wrappers.mkdir()
-    for tool in (*TOOLS, "flock"):
+    for tool in TOOLS:
         (wrappers / tool).write_text(_DEADLY)
         (wrappers / tool).chmod(0o755)
     first, second = (pack(*each) for each in job["confs"])
@@ -192,7 +192,7 @@ def killed(pod: Pod, job: dict[str, Any]) -> list[dict[str, Any]]:
                 life.enter_context(pod.running())
                 told["restarted"] = seen()
             told["again"], told["then"] = pod.apply(*first)[1], seen()
-            told["left"] = sorted(each.name for each in Path(RUN_DIR).iterdir() if each.name.startswith(("undo", "new")))
+            told["left"] = sorted(each.name for each in RUN.iterdir() if each.name.startswith(("undo", "new")))
             outcome.append(told)
     return outcome
 
@@ -222,8 +222,8 @@ def together(pod: Pod, job: dict[str, Any]) -> dict[str, Any]:
         http_stub(to, 3000)
     with pod.running(), ThreadPoolExecutor(len(job["confs"])) as pool:
         said = list(pool.map(lambda conf: pod.apply(*pack(conf))[1], job["confs"]))
-        left = sorted(each.name for each in Path(RUN_DIR).iterdir() if each.name.startswith(("undo", "new")))
-        return {"said": said, "stored": Path(CONFIG).read_text(), "seen": seen()[0], "left": left}
+        left = sorted(each.name for each in RUN.iterdir() if each.name.startswith(("undo", "new")))
+        return {"said": said, "stored": (RUN / CONFIG).read_text(), "seen": seen()[0], "left": left}
 
 
 def _main() -> None:

@@ -1,4 +1,4 @@
-"""A carrier container that runs carrier2/image/carrier2, in an enclosure: `run` is process 1, `apply` enters as exec does.
+"""A carrier container that runs carrier2/image/carrier2, in an enclosure: its main process is process 1, `apply` enters as exec does.
 
 Stubs stand where the configuration leads.
 """
@@ -20,8 +20,7 @@ from pathlib import Path
 
 import grpc
 
-from carrier2.contract import RUN_DIR
-from tests.enclosure import ROOT, carrier
+from tests.enclosure import ROOT, RUN, carrier
 
 SCRIPT = str(ROOT / "carrier2" / "image" / "carrier2")
 SHELLS = (["dash"], ["busybox", "sh"])
@@ -32,7 +31,7 @@ PATIENCE = 30
 
 
 class Pod:
-    """One container. It may end and run again; RUN_DIR stays."""
+    """One container. It may end and run again; RUN stays."""
 
     def __init__(self, nginx: str) -> None:
         """nginx: path of the binary. busybox's shell gets busybox's tools."""
@@ -51,9 +50,9 @@ class Pod:
     def running(self, shell: Sequence[str] = SHELLS[0]) -> Iterator[None]:
         """The container's life."""
         alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        Path(RUN_DIR, "nginx.pid").unlink(missing_ok=True)  # of the last life; `carrier` waits for a new one
+        (RUN / "nginx.pid").unlink(missing_ok=True)  # of the last life; `carrier` waits for a new one
         subprocess.run(["ip", "link", "delete", "lab"], capture_output=True, check=False)
-        with carrier([*alone, "env", f"PATH={self._env(shell)['PATH']}", *shell, SCRIPT, "run"], Path("/dev/shm/log")) as process:
+        with carrier([*alone, "env", f"PATH={self._env(shell)['PATH']}", *shell, SCRIPT], Path("/dev/shm/log")) as process:
             self.first = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
             yield
             os.kill(self.first, signal.SIGKILL)

@@ -11,7 +11,7 @@ import pytest
 from carrier2.dispatch import Address, Condition, Destination, Dispatch, Listener, Route
 from carrier2.nginx import render
 from carrier2.relocate import addresses
-from generator.asked.admission import Claim
+from generator.asked.intent import Claim
 from generator.asked.bridge import decode_bridge
 from generator.cluster.ports import Port
 from generator.desired import routing
@@ -108,7 +108,7 @@ def test_a_line_is_json_whatever_the_path_holds() -> None:
 def test_a_port_without_a_log_has_no_word_of_it(user: str, wanted: int) -> None:
     """Only a bridge that asks for a log makes a format, and only one that a route leads to."""
     text = render(dispatch(user))
-    assert (text.count("log_format"), text.count("/dev/stdout"), text.count("$msec")) == (wanted,) * 3
+    assert (text.count("log_format"), text.count("access_log stdout"), text.count("$msec")) == (wanted,) * 3
     assert text.count("access_log off;") == 1
 
 

@@ -65,6 +65,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own, 80 columns and no colour settings."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("KUBECONFIG", os.devnull)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.delenv("BASCULE_TRACEBACK", raising=False)
     return tmp_path
@@ -164,14 +165,40 @@ def test_completes_commands() -> None:
     assert done.stdout == "plain,plan\n"
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "completion")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "completion", "operate")])
 def test_needs_input(name: str) -> None:
-    """Without -f a command shows how input is given."""
+    """Without -f and without a kubeconfig a command shows how input is given."""
     extra = {"explain": ("GET", "/", *TARGET), "graph": TARGET[:2]}.get(name, ())
     result = bascule(name, *extra)
+    said = " ".join((result.stdout + result.stderr).split())
+
+    assert result.exit_code == 2
+    assert re.match(r"error ClusterUnreachable: the cluster:? no cluster: Configuration file /dev/null not found", said)
+    assert "Set KUBECONFIG to a kubeconfig file, or give --context; " in said
+    assert f"| bascule {name} -f - -f bridges.yaml" in said
+
+
+@pytest.mark.parametrize("option", [("-n", "shop"), ("--context", "dev")])
+def test_files_and_cluster_are_not_mixed_by_accident(option: tuple[str, str]) -> None:
+    """An option of a cluster beside -f says that --live is missing; without it no cluster would be read."""
+    result = bascule("plan", *option, "-f", save(cluster()))
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"| bascule {name} -f - -f bridges.yaml" in result.stderr
+    assert "add --live for both" in result.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "completion", "operate")])
+def test_files_import_nothing_of_a_cluster(name: str) -> None:
+    """A command on files stays quick: what talks to a cluster is not imported."""
+    extra = {"explain": ("GET", "/", *TARGET), "graph": TARGET[:2]}.get(name, ())
+    given = ("--help",) if name in ("apply", "snapshot") else (*extra, "-f", save([*cluster(), *bridges()]), *AT)
+    call = f"try: generator.cli.main({[name, *given]!r})\nexcept SystemExit: pass"
+    code = f"import sys, generator.cli\n{call}\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    loaded = done.stderr.splitlines()[-1].split()
+
+    assert done.stdout
+    assert not {"pykube", "requests", "generator.live.kube"} & set(loaded)
 
 
 def test_a_mistake_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -429,7 +456,9 @@ def test_what_is_wrong_in_the_cluster_keeps_only_itself_out(mistake: dict[str, A
 
 def test_every_error_of_the_input_is_tried_here() -> None:
     """The table above has each code of severity `input`."""
-    tried = {code for code, _, _ in BAD.values()} | {"FileNotReadable", "FileNotWritable"}
+    tried = {code for code, _, _ in BAD.values()} | {"FileNotReadable", "FileNotWritable", "ClusterUnreachable"}
+
+    tried |= {"ClusterForbidden"}  # tests/test_live_cli.py
 
     assert tried == {code for code, entry in CODES.items() if entry.severity == "input"}
 

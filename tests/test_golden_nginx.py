@@ -13,7 +13,7 @@ import pytest
 
 from carrier2.dispatch import Condition, Dispatch, Listener
 from carrier2.relocate import addresses
-from generator.asked.admission import Claim
+from generator.asked.intent import Claim
 from generator.desired import routing
 from generator.rules import precedence as rules
 from generator.rules.precedence import Refused

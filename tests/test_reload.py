@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from carrier2.contract import CONFIG, MAX_LINGERING, RUN_DIR
+from carrier2.contract import MAX_LINGERING, OUTSIDE, RUN_DIR
 from carrier2.dispatch import Address, Condition, Destination, Dispatch, Listener, Route
 from carrier2.nginx import render
 from tests.enclosure import enclosed
@@ -165,6 +165,5 @@ def test_old_workers_are_bounded() -> None:
 def test_script_and_contract_agree() -> None:
     """The script cannot import contract.py."""
     script = Path(SCRIPT).read_text()
-    assert f"\nRUN={RUN_DIR}\n" in script
-    assert re.search(rf"^LINGERING={MAX_LINGERING} ", script, re.MULTILINE)
-    assert f"{RUN_DIR}/nginx.conf" == CONFIG
+    for name, value in (("ALL", RUN_DIR), ("OUTSIDE", OUTSIDE), ("LINGERING", MAX_LINGERING)):
+        assert re.search(rf"^{name}={value} ", script, re.MULTILINE)

@@ -22,7 +22,7 @@ python() {
 go_is_new() {
   local version
   version=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || return 1
-  printf 'go1.24\n%s\n' "$version" | sort -V -C
+  printf 'go1.26\n%s\n' "$version" | sort -V -C
 }
 
 # One line for each thing that is missing: the Debian packages that bring it.
@@ -35,6 +35,12 @@ missing() {
   command -v unshare >/dev/null || echo "util-linux"
   command -v mount >/dev/null || echo "mount"
   command -v busybox >/dev/null || echo "busybox-static"
+  # the cluster of tests/cluster: to build runc and pause, to make images, for the network of Pods and Services
+  command -v gcc >/dev/null || echo "gcc libc6-dev"
+  pkg-config --exists libseccomp 2>/dev/null || echo "pkg-config libseccomp-dev"
+  command -v buildah >/dev/null || echo "buildah"
+  command -v nft >/dev/null || echo "nftables"
+  [ -x /usr/lib/cni/ptp ] || echo "containernetworking-plugins"
   [ "$goal" != bench ] || command -v wrk >/dev/null || echo "wrk"
 }
 
@@ -44,7 +50,7 @@ say() {
 }
 
 [ "$goal" = python ] || [ "$(uname -s)" = Linux ] || say "make test needs Linux (network namespaces); make demo and make check work here"
-[ "$goal" = python ] || go_is_new || say "install Go 1.24 or newer, then run make again"
+[ "$goal" = python ] || go_is_new || say "install Go 1.26 or newer, then run make again"
 
 packages=$(missing | tr '\n' ' ')
 if [ -n "$packages" ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then

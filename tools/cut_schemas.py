@@ -1,4 +1,4 @@
-"""The Kubernetes schemas that tests/test_conform.py needs, cut from the Python package kubernetes-validate.
+"""The Kubernetes schemas that tests/test_conform.py and tests/test_overlays.py need, cut from the Python package kubernetes-validate.
 
 For each version: one small file a kind, named as kubeconform looks for it, and one `_definitions.json` with the
 closure of what those kinds refer to. `$id` goes (it would send the reader to a web site that has no schemas), and
@@ -21,6 +21,14 @@ KINDS = (
     "deployment-apps-v1 statefulset-apps-v1 daemonset-apps-v1 replicaset-apps-v1 "
     "networkpolicy-networking-v1 endpointslice-discovery-v1 poddisruptionbudget-policy-v1 horizontalpodautoscaler-autoscaling-v2"
 ).split()
+OVERLAYS = (
+    "secret-v1 serviceaccount-v1 role-rbac-v1 rolebinding-rbac-v1 clusterrole-rbac-v1 clusterrolebinding-rbac-v1 "
+    "customresourcedefinition-apiextensions-v1 validatingwebhookconfiguration-admissionregistration-v1 "
+    "mutatingwebhookconfiguration-admissionregistration-v1 validatingadmissionpolicy-admissionregistration-v1 "
+    "validatingadmissionpolicybinding-admissionregistration-v1 mutatingadmissionpolicy-admissionregistration-v1 "
+    "mutatingadmissionpolicybinding-admissionregistration-v1"
+).split()
+"""What overlays/ has beside those; for the newest version."""
 DEFINITIONS = "_definitions.json"
 
 
@@ -37,7 +45,7 @@ def references(schema: Any) -> set[str]:
 def slim(schema: Any) -> Any:
     """`schema` without `$id`, descriptions and vendor extensions, its references relative to the file it lies in.
 
-    A property may itself be called `description`: only a text under that name is a description.
+    A property may itself be called `description` or `x-kubernetes-...`: its value is a schema, which no description or extension is.
     """
     if isinstance(schema, list):
         return [slim(item) for item in schema]
@@ -46,7 +54,7 @@ def slim(schema: Any) -> Any:
     kept = {
         key: slim(value)
         for key, value in schema.items()
-        if key not in ("$id", "$schema") and not key.startswith("x-kubernetes-") and not (key == "description" and isinstance(value, str))
+        if key not in ("$id", "$schema") and (isinstance(value, dict) or not (key == "description" or key.startswith("x-kubernetes-")))
     }
     if isinstance(kept.get("$ref"), str):
         kept["$ref"] = f"{DEFINITIONS}#/$defs/{kept['$ref'].rpartition('/')[2]}"
@@ -76,7 +84,7 @@ def main(folder: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         for stale in place.glob("*.json"):
             stale.unlink()
-        for name, schema in cut(source / f"v{version}.0-local-strict", KINDS).items():
+        for name, schema in cut(source / f"v{version}.0-local-strict", [*KINDS, *(OVERLAYS if version == VERSIONS[-1] else ())]).items():
             (place / name).write_text(json.dumps(schema, sort_keys=True, separators=(",", ":")) + "\n")
 
 

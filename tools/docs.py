@@ -25,6 +25,8 @@ Made from `generator/codes.py` and `golden/` by `make docs`. A code keeps its me
 status condition. Each has an example in [golden/](../golden/) that a test runs; what `bascule check` prints for it stands below.
 """
 ELSEWHERE = {
+    "ClusterForbidden": "`kubectl auth can-i list pods -n shop` says no; tests/test_live_cli.py",
+    "ClusterUnreachable": "`KUBECONFIG=/dev/null bascule check`; tests/test_cli.py",
     "FileNotReadable": "`bascule check -f missing.yaml`; tests/test_cli.py",
     "FileNotWritable": "`bascule render --output-dir /dev/null/x`; tests/test_cli.py",
     "NotText": "`head -c 100 /dev/urandom \\| bascule check -f -`; tests/test_text.py",

@@ -6,79 +6,34 @@ A refusal concerns one bridge or one mount; the others go on.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from carrier2.dispatch import Route
 from carrier2.limits import unfit
-from generator.asked.bridge import Bridge, Mount, TargetRef, decode_bridge, decode_mount
+from generator.asked.bridge import Bridge, Mount, decode_bridge, decode_mount
 from generator.asked.conflicts import Standing
-from generator.cluster.endpoints import services_of
-from generator.cluster.ports import Port, container_ports
-from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot, key_of, labels_of
+from generator.asked.intent import Claim, Intent, Memory
+from generator.asked.targets import ports_of, resolve
+from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.times import seconds_between
-from generator.cluster.workload import pods_of
 from generator.errors import Problem
-from generator.names import CONTROL_NAMESPACE, SETTINGS_CONFIGMAP
 from generator.rules.precedence import routed
-
 
 MISSING_SECONDS = 86400
 """How long a bridge or mount waits for a target that is not there, as in Gefyra (GEFYRA_BRIDGE_MOUNT_MISSING_GRACE_PERIOD)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One targeted container: the mount that asks for it (None when only bridges do), the bridges on it, its ports."""
+def read(snapshot: Snapshot, memory: Memory | None = None) -> Intent:
+    """Decode every bridge and mount, resolve the targets, and refuse what cannot stand beside what is older.
 
-    container: str
-    mount: Mount | None
-    bridges: tuple[Bridge, ...]
-    ports: tuple[Port, ...]
-
-    def without_bridges(self) -> Claim:
-        """The claim with everything passed through to the shadows."""
-        return Claim(self.container, None, (), self.ports)
-
-    @property
-    def allow_shared_volumes(self) -> bool:
-        """What the mount says about a second writer."""
-        return bool(self.mount and self.mount.allow_shared_volumes)
-
-
-@dataclass
-class Intent:
-    """Everything that is asked.
-
-    claims: by workload, then container. problems: by the object that has them. expired: to be removed, and why.
-    targets: the workload and container that each bridge and mount resolved to.
+    memory: of an earlier call; it is brought up to date.
     """
-
-    claims: dict[Key, dict[str, Claim]] = field(default_factory=dict)
-    problems: dict[Key, list[Problem]] = field(default_factory=dict)
-    expired: dict[Key, str] = field(default_factory=dict)
-    targets: dict[Key, tuple[Key, str]] = field(default_factory=dict)
-
-    def blame(self, obj: Obj, *problems: Problem) -> None:
-        """Note problems of an object. What is wrong with one that is in the cluster already (it has a uid) keeps only itself out."""
-        there = "uid" in obj["metadata"]
-        self.problems.setdefault(key_of(obj), []).extend(_lasting(p) if there else p for p in problems)
-
-
-def _lasting(problem: Problem) -> Problem:
-    """A mistake in somebody's object as a refusal of it; an incomplete snapshot stays what it is."""
-    if problem.severity != "input" or problem.code == "SnapshotIncomplete":
-        return problem
-    return Problem("ObjectInvalid", problem.place, f"{problem.code}: {problem.message}", problem.cure)
-
-
-def read(snapshot: Snapshot) -> Intent:
-    """Decode every bridge and mount, resolve the targets, and refuse what cannot stand beside what is older."""
-    intent = Intent()
-    mounts, bridges = _decode(snapshot, intent)
+    intent, memory = Intent(), memory or Memory()
+    before = memory.forget()
+    mounts, bridges = _decode(snapshot, intent, memory, before)
     by_name: dict[str, Mount] = {m.name: m for m in mounts}
     taken: dict[tuple[Key, str], Mount] = {}
     for mount in sorted(mounts, key=lambda m: (m.created or snapshot.now, m.name)):
-        resolved = _resolve(snapshot, mount.target, mount.obj, intent)
+        resolved = resolve(snapshot, mount.target, mount.obj, intent)
         if resolved is None:
             grace = MISSING_SECONDS if mount.missing_grace_period is None else mount.missing_grace_period
             _give_up(mount.obj, grace, snapshot.now, intent)
@@ -89,7 +44,7 @@ def read(snapshot: Snapshot) -> Intent:
             intent.blame(mount.obj, Problem("MountDuplicate", str(key_of(mount.obj)), message, f"Let bridges name {older.name}."))
             continue
         intent.targets[key_of(mount.obj)] = resolved
-        intent.claims.setdefault(resolved[0], {})[resolved[1]] = Claim(resolved[1], mount, (), _ports(snapshot, *resolved))
+        intent.claims.setdefault(resolved[0], {})[resolved[1]] = Claim(resolved[1], mount, (), ports_of(snapshot, *resolved))
     wishes: dict[tuple[Key, str], list[Bridge]] = {}
     for bridge in sorted(bridges, key=lambda b: (b.created or snapshot.now, b.name)):
         at = _aim(snapshot, bridge, by_name, intent)
@@ -100,21 +55,39 @@ def read(snapshot: Snapshot) -> Intent:
             wishes.setdefault(at, []).append(bridge)
     for (workload, container), wishing in wishes.items():
         mounted = intent.claims.get(workload, {}).get(container)
-        claim = mounted or Claim(container, None, (), _ports(snapshot, workload, container))
-        admitted = _admit(claim, wishing, snapshot.now, intent)
+        claim = mounted or Claim(container, None, (), ports_of(snapshot, workload, container))
+        admitted = _remembered(claim, wishing, (workload, container), snapshot.now, intent, memory, before)
         if mounted or admitted:
             intent.claims.setdefault(workload, {})[container] = Claim(container, claim.mount, tuple(admitted), claim.ports)
     return intent
 
 
-def _decode(snapshot: Snapshot, intent: Intent) -> tuple[list[Mount], list[Bridge]]:
+def _remembered(
+    claim: Claim, bridges: list[Bridge], at: tuple[Key, str], now: str, intent: Intent, memory: Memory, before: Memory
+) -> list[Bridge]:
+    asked = (claim, bridges)
+    known = before.admitted.get(at)
+    if known is None or known[0] != asked:
+        judged = Intent()
+        known = (asked, _admit(claim, bridges, now, judged), judged.problems)
+    memory.admitted[at] = known
+    for key, problems in known[2].items():
+        intent.problems.setdefault(key, []).extend(problems)
+    return known[1]
+
+
+def _decode(snapshot: Snapshot, intent: Intent, memory: Memory, before: Memory) -> tuple[list[Mount], list[Bridge]]:
     mounts: list[Mount] = []
     bridges: list[Bridge] = []
     for obj in snapshot.controls:
         key = key_of(obj)
         if obj["metadata"].get("deletionTimestamp") or key.kind == "GefyraClient":
             continue
-        item, problems = decode_mount(obj) if key.kind == "GefyraBridgeMount" else decode_bridge(obj)
+        known = before.decoded.get(key)
+        if known is None or known[0] is not obj:
+            known = (obj, *(decode_mount(obj) if key.kind == "GefyraBridgeMount" else decode_bridge(obj)))
+        memory.decoded[key] = known
+        _, item, problems = known
         intent.blame(obj, *problems)
         if item is None:
             continue
@@ -143,7 +116,7 @@ def _aim(snapshot: Snapshot, bridge: Bridge, mounts: dict[str, Mount], intent: I
     """Where a bridge points: its mount's target, or the workload it names itself."""
     place = str(key_of(bridge.obj))
     if not bridge.mount:
-        return _resolve(snapshot, bridge.target, bridge.obj, intent) if bridge.target else None
+        return resolve(snapshot, bridge.target, bridge.obj, intent) if bridge.target else None
     mount = mounts.get(bridge.mount)
     if mount is None:
         known = ", ".join(sorted(mounts)) or "none"
@@ -157,64 +130,6 @@ def _aim(snapshot: Snapshot, bridge: Bridge, mounts: dict[str, Mount], intent: I
         if problem:
             intent.blame(bridge.obj, Problem(problem.code, place, f"its mount {mount.name}: {problem.message}", problem.cure))
     return at
-
-
-def template_of(obj: Obj) -> Obj:
-    """The Pod metadata and spec a workload makes; of a Pod, its own."""
-    return obj if obj["kind"] == "Pod" else obj["spec"]["template"]
-
-
-def _resolve(snapshot: Snapshot, ref: TargetRef, asking: Obj, intent: Intent) -> tuple[Key, str] | None:
-    """The workload and container a reference names, or a problem."""
-    key, place = Key(ref.kind, ref.namespace, ref.name), str(key_of(asking))
-    space = snapshot.space(ref.namespace)
-    obj = space.get(ref.kind, ref.name)
-    if obj is None:
-        intent.blame(asking, _missing(snapshot, key, place, asking))
-        return None
-    containers = [c["name"] for c in (template_of(obj).get("spec") or {}).get("containers") or ()]
-    if ref.container in containers:
-        return key, ref.container
-    listed = ", ".join(containers)
-    if ref.container:
-        message = f"{key} has no container {ref.container!r} (there: {listed})"
-        intent.blame(asking, Problem("TargetUnknown", place, message, f"Set targetContainer: {containers[0] if containers else '...'}."))
-    elif len(containers) == 1:
-        return key, containers[0]
-    else:
-        cure = f"Set targetContainer to one of: {listed}."
-        intent.blame(asking, Problem("ContainerAmbiguous", place, f"{key} has {len(containers)} containers and none is named", cure))
-    return None
-
-
-def _missing(snapshot: Snapshot, key: Key, place: str, asking: Obj) -> Problem:
-    space = snapshot.space(key.namespace)
-    settings = snapshot.space(CONTROL_NAMESPACE).get("ConfigMap", SETTINGS_CONFIGMAP) or {}
-    managed = str((settings.get("data") or {}).get("namespaces") or "").split()
-    if managed and key.namespace not in managed and not space.objects:
-        message = f"{key} is in a namespace that bascule does not manage (managed: {', '.join(sorted(managed))})"
-        return Problem(
-            "NamespaceNotManaged", place, message, "Name a workload of a managed namespace, or ask an administrator to add this one."
-        )
-    if space.controlled.get((key.kind, key.name)):
-        below = key_of(space.controlled[key.kind, key.name][0])
-        return Problem(
-            "SnapshotIncomplete", place, f"{below} is controlled by {key}, which is not in the stream", "Record the namespace whole."
-        )
-    if asking.get("state") or "uid" in asking["metadata"]:
-        return Problem("TargetMissing", place, f"{key} is not in the cluster", "Create it again, or delete this object.")
-    known = ", ".join(f"{kind.lower()}/{o['metadata']['name']}" for kind in WORKLOAD_KINDS[:3] for o in space.all(kind)[:4]) or "none"
-    return Problem(
-        "TargetUnknown", place, f"{key} is not in the stream (there in {key.namespace}: {known})", "Correct target or targetNamespace."
-    )
-
-
-def _ports(snapshot: Snapshot, workload: Key, container: str) -> tuple[Port, ...]:
-    space = snapshot.space(workload.namespace)
-    obj = space.get(workload.kind, workload.name)
-    template = template_of(obj) if obj else {"spec": {"containers": []}}
-    specs = [template["spec"], *(p["spec"] for p in pods_of(space, workload.kind, workload.name))]
-    return container_ports(specs, container, services_of(space, labels_of({"metadata": template.get("metadata") or {}})))
 
 
 def _admit(claim: Claim, bridges: Iterable[Bridge], now: str, intent: Intent) -> list[Bridge]:

@@ -1,6 +1,9 @@
 """The command `bascule`: a table of commands, each loaded when it is called, and what happens when one of them fails.
 
-stream.py   options that several commands have; files and standard input -> objects; the clock
+stream.py   options that several commands have; files, standard input or a cluster -> objects; the clock
+live.py     the account on a cluster, its errors, a line while it takes long
+states.py   how far each target and bridge is, for `status` and `apply`
+waiting.py  looking again and again, with a deadline
 view.py     colour, line width, problems on standard error
 data.py     what `-o json` prints
 folder.py   `--output-dir`: all files or none
@@ -27,7 +30,11 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "render": ("render", "render", "Print everything that should exist now."),
     "explain": ("explain", "explain", "Say which bridge gets a request, and why the others do not."),
     "graph": ("graph", "graph", "Draw the routes of a target."),
+    "status": ("status", "status", "Show each target and bridge, how far it is, and what holds it up."),
+    "apply": ("apply", "apply", "Write bridges and mounts, and wait until they are ACTIVE."),
+    "snapshot": ("snapshot", "snapshot", "Write what the other commands read of a cluster."),
     "clean": ("clean", "clean", "Show the steps that take all of bascule away, or what is left."),
+    "operate": ("operate", "operate", "Let the cluster follow its bridges and mounts: the operator."),
     "completion": ("completion", "completion", "Print the completion script for a shell."),
 }
 """Name -> module in this folder, function, one line of help. Nothing of it is imported before it is needed."""
@@ -71,7 +78,7 @@ class Bascule(click.Group):
             formatter.write_dl(
                 [
                     ("0", "done. diff: no differences. check: nothing refused. clean --check: nothing left"),
-                    ("1", "diff: differences. check: a refusal. clean --check: something left. plan, clean: no end found"),
+                    ("1", "differences, a refusal, something left, no end found, not in time: each command says which"),
                     ("2", "the input or the command line is wrong; nothing was written"),
                     ("130, 141", "interrupted; nobody reads the output"),
                 ]
@@ -164,13 +171,11 @@ def color_option(command: Any) -> Any:
 def main() -> None:
     """Per-user bridges into a Kubernetes workload, rendered declaratively.
 
-    All commands read Kubernetes objects: what `kubectl get ... -o yaml` prints, with the bridges and mounts in it or
-    beside it. No command here talks to a cluster or changes anything in it.
+    All commands read a cluster, that of your kubeconfig, or with -f what was recorded of one. Only `apply` and `operate` write to it.
 
     \b
-      kubectl get -n shop -o yaml pods,services,deployments,replicasets,\\
-      statefulsets,daemonsets,endpointslices,networkpolicies,pdb,hpa,pvc,\\
-      resourcequotas,configmaps > shop.yaml
-      kubectl get -n gefyra -o yaml gefyrabridges,gefyrabridgemounts > asked.yaml
-      bascule plan -f shop.yaml -f asked.yaml
+      bascule check                                # what is wrong?
+      bascule plan --live -f bridges.yaml          # what if I apply these?
+      bascule snapshot > shop.yaml                 # and later, elsewhere:
+      bascule plan -f shop.yaml -f bridges.yaml
     """

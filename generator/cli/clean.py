@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import click
@@ -10,7 +11,7 @@ import click
 from generator import names
 from generator.cli import data, view
 from generator.cli.plan import write
-from generator.cli.stream import Stream, input_options
+from generator.cli.stream import Source, source_options
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, is_ours, key_of
 from generator.cluster.workload import original
 from generator.plan import Change
@@ -33,6 +34,8 @@ def traces(objects: Iterable[Obj]) -> tuple[Trace, ...]:
 
 def _traces(obj: Obj) -> Iterator[Trace]:
     key = key_of(obj)
+    if key.kind == "EndpointSlice":  # its controller copies the labels of the Service, with which it goes
+        return
     if key.kind in ("GefyraBridge", "GefyraBridgeMount"):
         yield Trace(key, "asked for by a user")
     elif is_ours(obj):
@@ -64,24 +67,35 @@ def as_text(found: Iterable[Trace], columns: int) -> str:
 
 
 @click.command
-@input_options
+@source_options
 @click.option("--check", "only_check", is_flag=True, help="List what there is of bascule instead.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
 @click.pass_context
-def clean(ctx: click.Context, stream: Stream, only_check: bool, output: str) -> None:
+def clean(ctx: click.Context, source: Source, only_check: bool, output: str) -> None:
     """Show the steps that take everything of bascule away, or with --check what there is of it.
 
-    The steps begin with the bridges and mounts, end with no object and no mark of ours, and lose no request on the way.
+    The steps begin with the bridges and mounts, end with no object and no mark of ours, and lose no request on the way. Without -f
+    the whole cluster is looked at, or what the account may read of it. Where bascule is installed (namespace gefyra and what is of
+    the cluster) does not count.
 
     Exit code 0; 1 if no end is found, or with --check if anything is left; 2 if the input cannot be used.
     """
-    objects = stream.usable().objects
+    whole = source.of_cluster and not source.files
+    there = source.traces() if whole else ()
     if only_check:
-        found = traces(objects)
-        ctx.exit(_list(found, output))
-    run = restore(objects, stream.now)
+        ctx.exit(_list(traces(there if whole else source.read().usable().objects), output))
+    stream = (replace(source, namespaces=_spaces(source, there)) if whole else source).read().usable()
+    run = restore(stream.objects, stream.now)
     write("Clean", output, run, run.desired.problems)
     ctx.exit(0 if run.converged else 1)
+
+
+def _spaces(source: Source, there: Iterable[Obj]) -> tuple[str, ...]:
+    """Where something is left, or is asked for."""
+    from generator.live import reading  # noqa: PLC0415  # only when a cluster is read
+
+    left = {trace.key.namespace for trace in traces(there) if trace.key.kind not in OUR_KINDS.values()}
+    return source.namespaces or tuple(sorted(left | reading.named(there)))
 
 
 def _list(found: tuple[Trace, ...], output: str) -> int:

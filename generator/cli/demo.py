@@ -134,7 +134,7 @@ def talk(run: Run, nginx_version: str) -> Iterator[Answer]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bascule-demo-")))
         servers = {address: stack.enter_context(_process(name)) for address, name in who.items()}
         ports = {listener.port: _free_port() for listener in here.listeners}
-        place = Place(str(folder), listen=lambda port: f"127.0.0.1:{ports[port]}", reach=lambda address: servers[address][0])
+        place = Place(listen=lambda port: f"127.0.0.1:{ports[port]}", reach=lambda address: servers[address][0])
         stack.enter_context(running(carrier2.render(here, place), folder))
         for method, url, headers in REQUESTS:
             yield _ask(run, ports[PORT], method, url, headers)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from generator.asked.admission import Claim
+from generator.asked.intent import Claim
 from generator.asked.values import workload as workload_ref
 from generator.cli import data, view
 from generator.cli.stream import Stream, input_options, resolve, target_option

@@ -31,15 +31,20 @@ def as_text(run: Run, problems: Iterable[Problem], columns: int) -> str:
     if not changes and run.converged:
         lines = ["nothing to do", *_states(run, columns)]
     else:
-        rounds = f"{len(run.steps)} step{'s' * (len(run.steps) != 1)}"
-        pace = f", about {seconds(run):.0f} seconds; containers that start slowly add their time" if len(run.steps) > 1 else ""
-        lines = [summary_line(s.changes for s in run.steps), rounds + pace, ""]
+        lines = [*counts(run), ""]
         for number, step in enumerate(run.steps, 1):
-            lines += _step(number, step.changes, columns)
+            lines += step_lines(number, step.changes, columns)
         lines += ["", *_end(run, columns)]
     for problem in problems:
         lines += ["", *problem_lines(problem, columns)]
     return "\n".join(lines) + "\n"
+
+
+def counts(run: Run) -> tuple[str, str]:
+    """What all steps write, and how many there are."""
+    steps = f"{len(run.steps)} step{'s' * (len(run.steps) != 1)}"
+    pace = f", about {seconds(run):.0f} seconds; containers that start slowly add their time" if len(run.steps) > 1 else ""
+    return summary_line(s.changes for s in run.steps), steps + pace
 
 
 def as_data(kind: str, run: Run, problems: Iterable[Problem]) -> dict[str, Any]:
@@ -59,7 +64,7 @@ def seconds(run: Run) -> float:
     return seconds_between(run.steps[0].now, run.steps[-1].now) if run.steps else 0.0
 
 
-def _step(number: int, changes: Sequence[Change], columns: int) -> Iterator[str]:
+def step_lines(number: int, changes: Sequence[Change], columns: int) -> Iterator[str]:
     """What is written in one round: equal changes as one line, reports of states as one line for all."""
     groups: dict[tuple[str, str, str, str], list[Change]] = {}
     reports = [c for c in changes if c.key.kind in OUR_KINDS.values() and c.op == "patch"]
@@ -126,7 +131,7 @@ def _end(run: Run, columns: int) -> Iterator[str]:
         yield "Then nothing changes any more."
     else:
         yield from view.wrapped(f"No end is found in {len(run.steps)} steps. The last one still does:", "", columns)
-        yield from _step(len(run.steps), run.steps[-1].changes if run.steps else (), columns)
+        yield from step_lines(len(run.steps), run.steps[-1].changes if run.steps else (), columns)
     yield from _states(run, columns)
 
 

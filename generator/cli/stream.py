@@ -1,30 +1,40 @@
-"""Files and standard input -> Kubernetes objects; options that several commands have; the clock, which no other module reads."""
+"""Files, standard input or a live cluster -> Kubernetes objects; options that several commands have; the clock of all commands.
+
+With -f only files are read, without it the cluster; with -f and --live the cluster as it would be once the files are applied.
+"""
 
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from generator.asked.admission import template_of
+from generator.asked.targets import template_of
 from generator.asked.values import workload
-from generator.cli import color_option
+from generator.cli import color_option, live, view
 from generator.cluster.shape import misshapen
 from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot
 from generator.cluster.times import after, parse
 from generator.desired.generate import Desired, generate
 from generator.errors import InputError, Problem
-from generator.names import RECORDED
+from generator.names import API_VERSION, CONTROL_NAMESPACE
 from generator.text import reading as text
 from generator.text.walk import Place
 
-_EXAMPLE = f"for example:\n  kubectl get -n shop -o yaml {RECORDED} | bascule {{}} -f - -f bridges.yaml"
+if TYPE_CHECKING:
+    from generator.live.kube import Kube
+
+NOW: Final = "# now: "
+"""How the first line of a snapshot begins; the time when it was taken follows."""
+_NOW = re.compile(rb"\A(?:\xef\xbb\xbf)?# now: (\S+)[ \t]*\r?(?:\n|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +60,126 @@ class Stream:
         return snapshot, desired
 
 
-def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`-f`, `--now` and `--color`; the function gets a Stream as its first argument."""
+@dataclass(frozen=True)
+class Source:
+    """Where a command reads. now: as given, or None. context, namespaces: of the cluster; no namespace: those in use.
+
+    said: what was left out, so that it is told once.
+    """
+
+    files: tuple[str, ...]
+    now: str | None
+    live: bool
+    context: str | None
+    namespaces: tuple[str, ...]
+    said: set[str] = field(default_factory=set, compare=False)
+
+    @property
+    def of_cluster(self) -> bool:
+        """Whether a cluster is read."""
+        return self.live or not self.files
+
+    @cached_property
+    def kube(self) -> Kube:
+        """The account on the cluster. Raises InputError."""
+        return live.account(self.context)
+
+    @cached_property
+    def given(self) -> Stream:
+        """What the files hold, and the time that they or the options name; read once, for standard input is gone then."""
+        objects: list[Obj] = []
+        problems: list[Problem] = []
+        moments: list[tuple[str, str]] = [] if self.now is None else [("--now", self.now)]
+        for name in dict.fromkeys(self.files):
+            found, wrong, noted = _objects(name)
+            objects += map(_placed, found) if self.live else found
+            problems += wrong
+            moments += [(name, noted)] if noted and self.now is None else []
+        cure = "Write it with a zone, as in 2026-11-24T22:00:00Z."
+        bad = [Problem("BadTime", where, f"{moment!r} is not an RFC 3339 time", cure) for where, moment in moments if parse(moment) is None]
+        now = max((after(moment, 0) for _, moment in moments), default="") if not bad else ""
+        return Stream(tuple(objects), now, (*bad, *problems, *misshapen(objects)))
+
+    def read(self) -> Stream:
+        """Everything of now. What cannot be read is a problem of the stream."""
+        given = self.given
+        now = given.now or _clock()
+        if not self.of_cluster or given.problems:
+            return Stream(given.objects, now, given.problems)
+        try:
+            objects = self._read(given.objects)
+        except InputError as error:
+            return Stream((), now, error.problems)
+        return Stream(objects, given.now or _clock())
+
+    def _read(self, asked: tuple[Obj, ...]) -> tuple[Obj, ...]:
+        from generator.live import reading  # noqa: PLC0415  # only when a cluster is read
+
+        with live.patience(f"reading {self.kube.server}") as step, live.answers(self.kube):
+            return reading.read(self.kube, self.namespaces or None, asked, warn=self._warn, step=step)
+
+    def traces(self) -> tuple[Obj, ...]:
+        """All that may be left of bascule in the cluster, or in the namespaces that are given. Raises InputError."""
+        from generator.live import reading  # noqa: PLC0415  # only when a cluster is read
+
+        with live.patience(f"reading {self.kube.server}") as step, live.answers(self.kube):
+            return reading.traces(self.kube, self.namespaces or None, warn=self._warn, step=step)
+
+    def _warn(self, text_: str) -> None:
+        if text_ not in self.said:
+            self.said.add(text_)
+            view.note(text_)
+
+
+def _clock() -> str:
+    """Now, with milliseconds."""
+    return after(datetime.now(UTC).isoformat(timespec="milliseconds"), 0)
+
+
+def _placed(obj: Obj) -> Obj:
+    """A bridge or mount without a namespace where the operator looks for it."""
+    if obj.get("apiVersion") != API_VERSION or not isinstance(obj.get("metadata"), dict) or obj["metadata"].get("namespace"):
+        return obj
+    return {**obj, "metadata": {**obj["metadata"], "namespace": CONTROL_NAMESPACE}}
+
+
+def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`-f`, `--now`, `--color` and those of a cluster; the function gets a Source as its first argument."""
 
     @functools.wraps(function)
-    def command(filename: tuple[str, ...], now: str | None, **rest: Any) -> Any:
-        return function(read(filename, now), **rest)
+    def command(
+        filename: tuple[str, ...], now: str | None, live: bool, context: str | None, namespace: tuple[str, ...], **rest: Any
+    ) -> Any:
+        if filename and not live and (context is not None or namespace):
+            option = "--context" if context is not None else "--namespace"
+            raise click.UsageError(f"{option} is for a cluster, and -f reads only files; add --live for both.")
+        return function(Source(filename, now, live, context, namespace), **rest)
 
-    time = click.option("--now", metavar="TIME", help="RFC 3339 time that counts as now; the clock's if it is not given.")
-    words = "YAML or JSON with Kubernetes objects; - is standard input. Repeatable."
+    words = "YAML or JSON with Kubernetes objects; - is standard input. Repeatable. Without it the cluster is read."
     files = click.option("-f", "--filename", metavar="FILE", multiple=True, help=words)
-    options: Callable[..., Any] = files(time(color_option(command)))
+    both = click.option("--live", is_flag=True, help="With -f: the cluster as it would be with the files applied.")
+    time = click.option("--now", metavar="TIME", help="RFC 3339 time that counts as now; that of a snapshot, else the clock's.")
+    options: Callable[..., Any] = files(both(cluster_options(time(color_option(command)))))
     return options
+
+
+def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--context` and `-n`."""
+    spaces = "Of the cluster only these. Repeatable. By default those that bridges, mounts and the operator's settings name."
+    namespace = click.option("-n", "--namespace", metavar="NAME", multiple=True, help=spaces)
+    context = click.option("--context", metavar="NAME", help="Of the kubeconfig (KUBECONFIG, ~/.kube/config); its current one by default.")
+    options: Callable[..., Any] = context(namespace(function))
+    return options
+
+
+def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same options; the function gets a Stream as its first argument."""
+
+    @functools.wraps(function)
+    def command(source: Source, **rest: Any) -> Any:
+        return function(source.read(), **rest)
+
+    return source_options(command)
 
 
 def target_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,40 +188,21 @@ def target_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--target", metavar="NAMESPACE/KIND/NAME[/CONTAINER]", required=True, help=text_)(function)
 
 
-def read(files: Iterable[str], now: str | None) -> Stream:
-    """The objects of all files in their order. Raises click.UsageError when none is given."""
-    files = list(dict.fromkeys(files))
-    if not files:
-        context = click.get_current_context()
-        raise click.UsageError(f"Give the input with -f, {_EXAMPLE.format(context.info_name)}")
-    place = Place("--now", [])
-    moment = now if now is not None else datetime.now(UTC).isoformat(timespec="milliseconds")
-    if parse(moment) is None:
-        place.report("BadTime", f"{moment!r} is not an RFC 3339 time", "Write it with a zone, as in 2026-11-24T22:00:00Z.")
-    else:
-        moment = after(moment, 0)
-    objects: list[Obj] = []
-    problems = place.problems
-    for name in files:
-        found, wrong = _objects(name)
-        objects += found
-        problems += wrong
-    return Stream(tuple(objects), moment, (*problems, *misshapen(objects)))
-
-
-def _objects(name: str) -> tuple[list[Obj], tuple[Problem, ...]]:
+def _objects(name: str) -> tuple[list[Obj], tuple[Problem, ...], str]:
+    """The objects of a file, what is wrong with it, and the time that its first line names, "" if it names none."""
     source = "stdin" if name == "-" else name
     if name == "-" and sys.stdin is None:
-        return [], (Problem("FileNotReadable", source, "it is closed", "Give the input with -f FILE, or through a pipe."),)
+        return [], (Problem("FileNotReadable", source, "it is closed", "Give the input with -f FILE, or through a pipe."),), ""
     try:
         raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return [], (Problem("FileNotReadable", source, reason, "Check the path; - reads standard input."),)
+        return [], (Problem("FileNotReadable", source, reason, "Check the path; - reads standard input."),), ""
     if not raw.strip(b"- \t\r\n\v\f"):
         cure = "Did the command before the pipe fail? Give what `kubectl get ... -o yaml` prints."
-        return [], (Problem("NotAnObject", source, "the input is empty", cure),)
-    return text.read(raw, source)
+        return [], (Problem("NotAnObject", source, "the input is empty", cure),), ""
+    noted = _NOW.match(raw)
+    return (*text.read(raw, source), noted[1].decode(errors="replace") if noted else "")
 
 
 def resolve(snapshot: Snapshot, written: str, claimed: Callable[[Key], Iterable[str]]) -> tuple[Key, str]:

@@ -69,6 +69,21 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def is_screen() -> bool:
+    """Whether standard output is a terminal that can be drawn on again."""
+    return sys.stdout.isatty()
+
+
+def is_asked() -> bool:
+    """Whether somebody sits at standard input."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def clear() -> None:
+    """An empty screen, also above what is seen, so that nothing old stands over what comes (ECMA-48: CUP, ED)."""
+    click.echo("\x1b[H\x1b[2J\x1b[3J", nl=False)
+
+
 def fail(message: str) -> None:
     """Why it ends here, where that is no problem of the input."""
     click.echo(f"{click.style('error', fg='red', bold=True)}: {message}", err=True)

@@ -36,6 +36,10 @@ GROUPS = {
 """The API group of each kind that we read by its name; a Service of Knative or a NetworkPolicy of Calico is none of ours."""
 
 
+MADE = ("NetworkPolicy", "Service", "ConfigMap", "Pod")
+"""The kinds of objects that we make, in the order in which we make them."""
+
+
 def is_read(obj: Obj) -> bool:
     """Whether an object is of a kind that we read, or of one that cannot be taken for it."""
     group = obj["apiVersion"].rpartition("/")[0]
@@ -77,8 +81,11 @@ def controller_of(obj: Obj) -> Obj | None:
 
 
 def is_ours(obj: Obj) -> bool:
-    """Whether we made this object (a carried original is not ours; it is only patched)."""
-    return names.ROLE in labels_of(obj)
+    """Whether we made this object.
+
+    A carried original is not ours, it is only patched; nor is an EndpointSlice, which bears the labels of its Service (KEP-752).
+    """
+    return obj["kind"] in MADE and names.ROLE in labels_of(obj)
 
 
 @dataclass(frozen=True)

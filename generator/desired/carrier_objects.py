@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from carrier2 import contract
 from generator import names
-from generator.asked.admission import Claim
+from generator.asked.intent import Claim
 from generator.cluster.snapshot import Obj
 from generator.cluster.workload import Workload
 from generator.desired.shadow import our_labels

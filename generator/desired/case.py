@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from generator.asked.admission import Claim
+from generator.asked.intent import Claim
 from generator.cluster.snapshot import Obj, Snapshot, Space
 from generator.cluster.workload import Original, Workload
 from generator.desired.revisions import Revision

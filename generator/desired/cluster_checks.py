@@ -117,7 +117,7 @@ def policy(case: Case) -> Iterator[Problem]:
         yield case.problem(
             "ImagePolicy",
             f"{hint}; it may refuse {images}",
-            "Sign or allow the image; the rehearsal shows it before a live container is touched.",
+            "Sign or allow the image; a stand-in shows it before a live container is touched.",
         )
 
 

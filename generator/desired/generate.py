@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from carrier2 import Dispatch
 from generator import names
-from generator.asked.admission import Intent, read
+from generator.asked.admission import read
+from generator.asked.intent import Intent
 from generator.cluster.snapshot import Key, Obj, Snapshot, Space, annotations_of, key_of, labels_of
 from generator.cluster.workload import Workload, workload_of
 from generator.desired.group import build

@@ -1,7 +1,7 @@
 """Where every Pod of a workload stands -> what each of them should look like next.
 
-The walk that loses no request: shadows join the Services, an original is held (taken out of the endpoints), given time to
-drain, its image is swapped, it is released when it is ready, and the shadows leave. Install and restore are the same walk
+The walk that loses no request: stand-ins join the Services, an original is held (taken out of the endpoints), given time to
+drain, its image is swapped, it is released when it is ready, and the stand-ins leave. Install and restore are the same walk
 with another image. Each decision is taken from the facts alone, so it does not matter who took the last one, or when.
 """
 
@@ -23,10 +23,11 @@ class Facts:
     wanted: carrier image by targeted container; empty means restore. blocked: containers that no carrier may enter now.
     originals: Pods that can be acted on. own: name of each original's own shadow.
     shadows: every shadow, needed or live -> the live Pod, or None. needed: those that originals need.
-    inside: shadows that a Service selects by their labels now. served: originals that a Service selects.
-    listed: Pod name -> whether every Service that selects it (a shadow: its original) has it as a ready endpoint.
-    drained: whether none has. rehearsed: originals whose node has started the carrier.
-    configs: configuration hash by container, once there is one.
+    stand_ins: every live stand-in. covers: name of the stand-in for each original. standing: stand-ins that can take over.
+    informed: stand-ins that have confirmed the configuration of now. inside: stand-ins that a Service selects by their labels.
+    served: originals that a Service selects.
+    listed: Pod name -> whether every Service that selects it (a stand-in: its original) has it as a ready endpoint.
+    drained: whether none has. configs: configuration hash by container, once there is one.
     """
 
     now: str
@@ -36,28 +37,38 @@ class Facts:
     own: Mapping[str, str]
     shadows: Mapping[str, Obj | None]
     needed: frozenset[str]
+    stand_ins: Mapping[str, Obj]
+    covers: Mapping[str, str]
+    standing: frozenset[str]
+    informed: frozenset[str]
     inside: frozenset[str]
     served: frozenset[str]
     listed: Mapping[str, bool]
     drained: Mapping[str, bool]
-    rehearsed: frozenset[str]
     configs: Mapping[str, str]
 
     def alive(self, shadow: str) -> bool:
         """Whether a shadow serves."""
         return is_serving(self.shadows.get(shadow))
 
+    def covered(self, item: Original) -> bool:
+        """Whether a stand-in serves in the original's place."""
+        name = self.covers.get(item.name, "")
+        return name in self.standing and self.listed.get(name, False)
+
 
 @dataclass(frozen=True, slots=True)
 class Next:
     """What an original should look like: images by container, hold, notes by container, and the reason of the change.
 
-    marked: it bears our label and the name of its shadow. ready: the condition Ready is ours to set, and to this; None: leave it.
+    marked: it bears our label and the name of its shadow. waits_since: since when it waits for a stand-in on its way back, "" if not.
+    ready: the condition Ready is ours to set, and to this; None: leave it.
     """
 
     images: Mapping[str, str]
     held: bool
     drained_since: str
+    waits_since: str
     replaced: Mapping[str, str]
     confirmed: Mapping[str, str]
     marked: bool
@@ -69,15 +80,22 @@ class Next:
 class Handover:
     """The decisions.
 
-    joined: shadows are in the target's Services. moving: some original is on its way.
-    retiring: shadows nobody needs, and since when no endpoint lists them. kept: shadows that stay for now.
+    joined: stand-ins are in the target's Services. moving: some original is on its way.
+    wanted: stand-ins that somebody needs. retiring: live ones nobody needs, and since when no endpoint lists them ("" while one does).
+    kept: shadows that stay for now.
     """
 
     originals: Mapping[str, Next]
     joined: bool
     moving: bool
+    wanted: frozenset[str]
     retiring: Mapping[str, str]
     kept: frozenset[str]
+
+
+PATIENCE = 60.0
+"""Seconds that an original waits for a stand-in on its way back; Kubernetes gives a Pod longer only for large images."""
+_WAITS = "wait: the application is to return, a stand-in comes first"
 
 
 def images_for(item: Original, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -91,27 +109,29 @@ def needs_swap(item: Original, wanted: Mapping[str, str]) -> bool:
 
 
 def decide(facts: Facts) -> Handover:
-    """The next state of every original and of the shadows as a whole."""
+    """The next state of every original, of the stand-ins and of the shadows."""
     steps = {item.name: _next(item, facts) for item in facts.originals}
     moving = any(_moving(item, facts) for item in facts.originals)
     absent = any(o.kubelet_ready and not o.held and not facts.listed.get(o.name, False) for o in facts.originals)
     joined = moving or (absent and bool(facts.inside))
-    surplus = [name for name in facts.shadows if name not in facts.needed]
-    retiring = {} if joined or not _replaced(facts) else {name: _shadow_drain(name, facts) for name in surplus}
-    gone = {n for n, since in retiring.items() if since and seconds_between(since, facts.now) >= names.SETTLE_SECONDS}
-    return Handover(steps, joined, moving, {n: s for n, s in retiring.items() if s}, frozenset(facts.shadows) - gone)
+    changing = {facts.covers.get(o.name, "") for o in facts.originals if needs_swap(o, facts.wanted)}
+    needed = frozenset(changing - {""}) | (facts.stand_ins.keys() & set(facts.covers.values()) if joined else frozenset())
+    retiring = {name: _drain(name, pod, facts) for name, pod in facts.stand_ins.items() if name not in needed}
+    kept = frozenset(n for n in facts.shadows if n in facts.needed or not _replaced(facts))
+    return Handover(steps, joined, moving, needed, retiring, kept)
 
 
 def _replaced(facts: Facts) -> bool:
-    """Whether no carrier leans on a surplus shadow any more: each has confirmed the configuration of now, and its own shadow serves."""
+    """Whether nobody leans on a surplus shadow any more: each carrier has confirmed the configuration of now, and its own shadow serves."""
+    if not facts.stand_ins.keys() <= facts.informed:
+        return False
     carried = [o for o in facts.originals if o.carried]
     return all(facts.alive(facts.own.get(o.name, "")) and _told(o) == _confirmed(o, facts) for o in carried)
 
 
-def _shadow_drain(name: str, facts: Facts) -> str:
-    """Since when a shadow that has left its Services is in no endpoints; "" while it is."""
-    pod = facts.shadows[name]
-    if pod is None or name in facts.inside or not facts.drained.get(name, True):
+def _drain(name: str, pod: Obj, facts: Facts) -> str:
+    """Since when a stand-in that has left its Services is in no endpoints; "" while it is."""
+    if name in facts.inside or not facts.drained.get(name, True):
         return ""
     return annotations_of(pod).get(names.DRAINED_SINCE) or facts.now
 
@@ -133,26 +153,35 @@ def _entering(item: Original, facts: Facts) -> list[str]:
 def _covered(item: Original, facts: Facts) -> bool:
     """Whether somebody else serves what this original would, so that it may be held.
 
-    On the way back an original whose own shadow is dead may lean on any other, or, with no shadow alive, on nobody:
-    its carrier has nothing to send requests to, so only the application can help.
+    On the way back nothing may stop it for good. When no shadow is alive only the application can help, since carriers have nothing
+    to send requests to; when no stand-in comes in time (no room, no image any more, an admission policy), originals go one by one.
     """
-    own = facts.own.get(item.name, "")
-    if facts.alive(own):
-        return facts.listed.get(own, False)
-    alive = [name for name in facts.shadows if facts.alive(name)]
-    return not _entering(item, facts) and (not alive or any(facts.listed.get(name, False) for name in alive))
+    if facts.covered(item):
+        return bool(not _entering(item, facts) or facts.alive(facts.own.get(item.name, "")))
+    if _entering(item, facts):
+        return False
+    if not any(facts.alive(name) for name in facts.shadows):
+        return True
+    since = annotations_of(item.pod).get(names.WAITS_SINCE, "")
+    return bool(since) and seconds_between(since, facts.now) >= PATIENCE and _is_next(item, facts)
+
+
+def _is_next(item: Original, facts: Facts) -> bool:
+    """Whether it is this original's turn where only one may be away at a time."""
+    changing = [o for o in facts.originals if needs_swap(o, facts.wanted) or o.held or not _settled(o)]
+    return item is min(changing, key=lambda o: (not o.held, o.name))
 
 
 def _prepared(item: Original, facts: Facts) -> bool:
-    """Whether the carrier may take over: nothing stands against it, it started on that node, and there is a configuration."""
+    """Whether the carrier may take over: nothing stands against it, and its stand-in shows that it works."""
     entering = _entering(item, facts)
     if not entering:
         return True
-    return item.name in facts.rehearsed and not facts.blocked & set(entering) and all(c in facts.configs for c in entering)
+    return facts.covers.get(item.name, "") in facts.standing and not facts.blocked & set(entering)
 
 
 def _moving(item: Original, facts: Facts) -> bool:
-    """Whether the walk of this original has begun, or may begin: until then no shadow enters a Service."""
+    """Whether the walk of this original has begun, or may begin: until then no stand-in enters a Service."""
     if not needs_swap(item, facts.wanted):
         return item.held or not _settled(item)
     ready = not _entering(item, facts) or facts.alive(facts.own.get(item.name, ""))
@@ -182,6 +211,7 @@ def _next(item: Original, facts: Facts) -> Next:
         images={c.name: c.image for c in item.containers.values()},
         held=item.held,
         drained_since=annotations_of(item.pod).get(names.DRAINED_SINCE, ""),
+        waits_since=annotations_of(item.pod).get(names.WAITS_SINCE, ""),
         replaced=replaced,
         confirmed=confirmed,
         marked=item.carried or item.held or bool(replaced) or (item.touched and not item.ready),
@@ -198,7 +228,7 @@ def _next(item: Original, facts: Facts) -> Next:
     if not (item.kubelet_ready and delivered):
         return replace(stay, reason="deliver the configuration" if confirmed != _told(item) else "wait: it is not ready")
     reason = "release: the carrier is ready" if item.carried else "release: the application is back"
-    return replace(stay, held=False, drained_since="", replaced={}, ready=True, reason=reason)
+    return replace(stay, held=False, drained_since="", waits_since="", replaced={}, ready=True, reason=reason)
 
 
 def _at_rest(item: Original, stay: Next) -> Next:
@@ -210,14 +240,17 @@ def _at_rest(item: Original, stay: Next) -> Next:
     gated = bool(item.pod["spec"].get("readinessGates"))
     ready = True if item.touched and item.kubelet_ready and not item.ready and not gated else None
     reason = stay.reason if item.carried else "take our marks off"
-    return replace(stay, drained_since="", replaced={}, ready=ready, reason="release: it is ready" if ready else reason)
+    done = replace(stay, drained_since="", waits_since="", replaced={}, ready=ready)
+    return replace(done, reason="release: it is ready" if ready else reason)
 
 
 def _toward(item: Original, facts: Facts, stay: Next) -> Next:
     """One step of an original whose image has to change."""
     may = _covered(item, facts) and _prepared(item, facts)
     if not item.held:
-        return replace(stay, held=True, marked=True, drained_since="", ready=False, reason=_why_hold(item, facts)) if may else stay
+        if may:
+            return replace(stay, held=True, marked=True, drained_since="", ready=False, reason=_why_hold(item, facts))
+        return stay if _entering(item, facts) or stay.waits_since else replace(stay, waits_since=facts.now, reason=_WAITS)
     if not may:
         return replace(stay, held=False, drained_since="", ready=item.kubelet_ready, reason="release: the swap cannot go on now")
     if not facts.drained.get(item.name, True):
@@ -238,6 +271,8 @@ def _toward(item: Original, facts: Facts, stay: Next) -> Next:
 
 
 def _why_hold(item: Original, facts: Facts) -> str:
-    if item.name in facts.served:
-        return "hold: its shadow serves now, take it out of the endpoints"
-    return "hold: all is ready for the swap; it is in no Service"
+    if item.name not in facts.served:
+        return "hold: all is ready for the swap; it is in no Service"
+    if facts.covered(item):
+        return "hold: its stand-in serves now, take it out of the endpoints"
+    return "hold: no stand-in has come; the other originals serve"

@@ -1,4 +1,4 @@
-"""Decisions about one workload -> the objects of ours: configurations, shadows, rehearsals, policies."""
+"""Decisions about one workload -> the objects of ours: configurations, shadows, stand-ins, policies."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import carrier2
 from generator import names
-from generator.asked.admission import Claim
+from generator.asked.intent import Claim
 from generator.cluster import selectors
-from generator.cluster.endpoints import is_inside, services_of
+from generator.cluster.endpoints import services_of
 from generator.cluster.snapshot import Obj, annotations_of, is_ours, key_of, labels_of
-from generator.cluster.workload import has_ended, ips_of, trouble
-from generator.desired import handover, rehearsal, routing
+from generator.cluster.times import seconds_between
+from generator.cluster.workload import has_ended, ips_of, original, trouble
+from generator.desired import routing
 from generator.desired.adopt import adopt, adopt_pod
 from generator.desired.carrier_objects import config_hash, config_map, config_name, service_name
 from generator.desired.outcome import Outcome
@@ -20,6 +21,7 @@ from generator.desired.policies import COPIED_FROM, policies
 from generator.desired.revisions import Revision, own_shadows
 from generator.desired.scene import Face, Scene, unmarked
 from generator.desired.shadow import our_labels
+from generator.desired.standin import StandIn, failures, stand_in_labels
 from generator.errors import Problem
 
 
@@ -50,14 +52,11 @@ def configure(
         outcome.add(adopt(config_map(scene.workload, container, text), live), f"configuration of carrier {container}")
 
 
-def add_shadows(outcome: Outcome, scene: Scene, groups: Iterable[Revision], faces: Mapping[str, Face], bodies: Mapping[str, Obj]) -> None:
-    """The shadows that originals need, with the labels of the moment."""
-    joined = bool(outcome.walk and outcome.walk.joined)
+def add_shadows(outcome: Outcome, scene: Scene, groups: Iterable[Revision], bodies: Mapping[str, Obj]) -> None:
+    """The shadows that originals need."""
     for r in groups:
         for name in r.shadows:
-            face = faces[name]
-            shown = face.joined(services_of(scene.space, face.full)) if joined else face.quiet or {}
-            live, body = scene.our("Pod", name), bodies[name]
+            live = scene.our("Pod", name)
             if live and has_ended(live):
                 continue
             if live and annotations_of(live).get(names.SPEC_HASH) != r.hash:
@@ -66,17 +65,13 @@ def add_shadows(outcome: Outcome, scene: Scene, groups: Iterable[Revision], face
                     [Problem("ImmutableField", f"{scene.workload} Pod {name}", message, "Do not edit Pods labelled bascule.dev/role.")]
                 )
                 continue
-            body = {**body, "metadata": {**body["metadata"], "labels": {**our_labels(scene.workload, "shadow"), **shown}}}
-            outcome.add(adopt_pod(body, live), _why_shadow(live, labels_of(body), joined))
+            why = (
+                "owners: the originals it stands for have changed"
+                if live
+                else "shadow: a copy of its original that serves unmatched traffic"
+            )
+            outcome.add(adopt_pod(bodies[name], live), why)
             outcome.warn(_slow(scene, live))
-
-
-def _why_shadow(live: Obj | None, labels: Mapping[str, str], joined: bool) -> str:
-    if live is None:
-        return "shadow: a copy of its original that serves unmatched traffic"
-    if labels_of(live) == labels:
-        return "owners: the originals it stands for have changed"
-    return "join: in the target's Services while originals are swapped" if joined else "leave: the originals serve"
 
 
 def _slow(scene: Scene, pod: Obj | None) -> list[Problem]:
@@ -89,34 +84,59 @@ def _slow(scene: Scene, pod: Obj | None) -> list[Problem]:
     return [Problem("ShadowNotReady", f"{scene.workload} Pod {name}", why, cure)]
 
 
-def add_surplus(outcome: Outcome, scene: Scene, surplus: Mapping[str, Obj]) -> None:
-    """Shadows that no original needs any more: out of the Services, a rest for the proxies, then gone."""
+def keep_surplus(outcome: Outcome, live: Mapping[str, Obj]) -> None:
+    """Shadows that no original needs any more, while some carrier may still send them requests."""
     assert outcome.walk is not None
-    for name, live in surplus.items():
-        if name not in outcome.walk.kept or has_ended(live):
+    for name, pod in live.items():
+        if name in outcome.walk.kept and not has_ended(pod):
+            outcome.add(pod, "stays until no carrier sends it requests")
+
+
+def add_stand_ins(
+    outcome: Outcome, scene: Scene, needed: Mapping[str, StandIn], faces: Mapping[str, Face], live: Mapping[str, Obj]
+) -> None:
+    """The stand-ins that originals need, with the labels of the moment, and those that leave."""
+    walk = outcome.walk
+    assert walk is not None
+    for name in sorted(walk.wanted):
+        stand_in, face, there = needed[name], faces[name], live.get(name)
+        if there and has_ended(there):
             continue
-        notes = {k: v for k, v in annotations_of(live).items() if k != names.DRAINED_SINCE}
-        if since := outcome.walk.retiring.get(name):
-            notes[names.DRAINED_SINCE] = since
-        labels = labels_of(live)
-        if not outcome.walk.joined and is_inside(scene.space, live):
-            quiet = selectors.quiet_labels(unmarked(labels), scene.space.services) or {}
-            labels = {**quiet, **our_labels(scene.workload, "shadow")}
-        outcome.add(
-            {**live, "metadata": {**live["metadata"], "annotations": notes, "labels": labels}}, "leave: no original needs it any more"
-        )
+        if there and annotations_of(there).get(names.SPEC_HASH) != stand_in.revision.hash:
+            continue
+        joined = walk.joined and stand_in.stands(there)
+        shown = face.joined(services_of(scene.space, face.full)) if joined else face.quiet or {}
+        body = stand_in.body(scene.workload, shown)
+        body = {**body, "metadata": {**body["metadata"], "annotations": annotations_of(body) | _confirmations(outcome, there)}}
+        outcome.add(adopt_pod(body, there), _why_stand_in(there, labels_of(body), joined))
+        outcome.warn(failures(scene.workload, there, scene.snapshot.now))
+    for name, since in walk.retiring.items():
+        if has_ended(live[name]) or (since and seconds_between(since, scene.snapshot.now) >= names.SETTLE_SECONDS):
+            continue
+        notes = {k: v for k, v in annotations_of(live[name]).items() if k != names.DRAINED_SINCE}
+        quiet = selectors.quiet_labels(unmarked(labels_of(live[name])), scene.space.services) or {}
+        labels = {**quiet, **stand_in_labels(scene.workload)}
+        metadata = {**live[name]["metadata"], "annotations": notes | ({names.DRAINED_SINCE: since} if since else {}), "labels": labels}
+        outcome.add({**live[name], "metadata": metadata}, "leave: the originals serve")
 
 
-def add_rehearsals(outcome: Outcome, scene: Scene, groups: Iterable[Revision], wanted: Mapping[str, str]) -> None:
-    """A rehearsal stays until every original it speaks for has its carrier."""
-    trials = rehearsal.rehearsals(scene.workload, groups, wanted)
-    for r in groups:
-        for o in r.originals:
-            name = rehearsal.rehearsal_name(scene.workload, r.hash, o.pod["spec"].get("nodeName", ""), wanted)
-            if name in trials and not o.gone and handover.needs_swap(o, wanted):
-                live = scene.our("Pod", name)
-                outcome.add(adopt_pod(trials[name], live), "rehearsal: the carrier starts here before a live container is touched")
-                outcome.warn(rehearsal.failures(scene.workload, live, scene.snapshot.now))
+def _confirmations(outcome: Outcome, pod: Obj | None) -> dict[str, str]:
+    """What each carrier in a stand-in should have confirmed; what it has, where there is no configuration."""
+    found = {}
+    for name, c in original(pod).containers.items() if pod else ():
+        if name in outcome.configs and c.running:
+            found[names.CONFIRMED + name] = f"{outcome.configs[name]}@{c.container_id}"
+        elif c.confirmed:
+            found[names.CONFIRMED + name] = c.confirmed
+    return found
+
+
+def _why_stand_in(live: Obj | None, labels: Mapping[str, str], joined: bool) -> str:
+    if live is None:
+        return "stand-in: what an original becomes, tried out before a live container is touched"
+    if labels_of(live) == labels:
+        return "deliver the configuration"
+    return "join: in the target's Services while originals change" if joined else "leave: it cannot serve now"
 
 
 def add_policies(
@@ -165,8 +185,8 @@ def leave_foreign(outcome: Outcome, scene: Scene) -> None:
 
 
 def keep_rest(outcome: Outcome, scene: Scene) -> None:
-    """While the last shadows leave, what they need stays as it is."""
-    if outcome.walk and outcome.walk.kept:
+    """While the last Pods of ours leave, what they need stays as it is."""
+    if outcome.walk and (outcome.walk.kept or outcome.walk.retiring):
         for obj in scene.ours.values():
             if labels_of(obj)[names.ROLE] in ("service", "policy"):
-                outcome.add(obj, "stays until the last shadow has left")
+                outcome.add(obj, "stays until the last Pod of ours has left")

@@ -27,6 +27,8 @@ def patched(item: Original, step: Next, workload: Workload, shadow: str, now: st
         labels[names.HELD] = "true"
     if step.drained_since:
         notes[names.DRAINED_SINCE] = step.drained_since
+    if step.waits_since:
+        notes[names.WAITS_SINCE] = step.waits_since
     for c in item.containers.values():
         if step.images[c.name] != c.application or c.name in step.replaced:
             notes[names.ORIGINAL_IMAGE + c.name] = c.application
@@ -63,5 +65,5 @@ def _with_ready(status: Obj, ready: bool, now: str) -> Obj:
             conditions.append(condition)
             continue
         changed = {k: v for k, v in condition.items() if k not in ("reason", "message")} | {"status": wanted, "lastTransitionTime": now}
-        conditions.append(changed if ready else changed | {"reason": "Held", "message": "bascule swaps the image; its shadow serves"})
+        conditions.append(changed if ready else changed | {"reason": "Held", "message": "bascule swaps the image; a stand-in serves"})
     return {**status, "conditions": conditions} if conditions else status

@@ -46,7 +46,7 @@ def policies(
 
     Peers by `namespaceSelector` are judged by the one label every namespace has, kubernetes.io/metadata.name.
     """
-    view = _View(namespace, original, shadow, {names.TARGET: target, names.ROLE: "shadow"})
+    view = _View(namespace, original, shadow, {names.TARGET: target})
     made: list[Policy] = []
 
     def make(name: str, pods: dict[str, Any], rules: dict[Direction, list[dict[str, Any]]], source: str = "") -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from carrier2.dispatch import Address, Destination, Dispatch, Listener, Route
-from generator.asked.admission import Claim
 from generator.asked.bridge import Bridge, Tls
+from generator.asked.intent import Claim
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.workload import Original, hostname_of, ips_of
 from generator.errors import Problem

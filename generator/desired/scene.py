@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 from generator import names
-from generator.asked.admission import Claim, template_of
+from generator.asked.intent import Claim
+from generator.asked.targets import template_of
 from generator.cluster import selectors, tracking
 from generator.cluster.endpoints import selectors_of, services_of
 from generator.cluster.snapshot import Key, Obj, Snapshot, Space, annotations_of, is_ours, key_of, labels_of
 from generator.cluster.workload import Original, Workload, claims_of, ips_of, original, pods_of
 from generator.desired.carrier_objects import service_name
-from generator.desired.shadow import our_labels
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,13 @@ class Scene:
         """The carrier image by claimed container."""
         return {c: (claim.mount and claim.mount.carrier_image) or self.snapshot.carrier_image for c, claim in self.asked.items()}
 
+    def carrier(self, container: str) -> str:
+        """The carrier image that stands in for a container, also on its way back: what stands in now, or what the originals run."""
+        stand_ins = [original(o) for o in self.ours.values() if labels_of(o)[names.ROLE] == "stand-in"]
+        there = [o.containers[container].image for o in stand_ins if container in o.containers]
+        there += [o.containers[container].image for o in self.every if container in o.containers and o.containers[container].carried]
+        return self.images.get(container) or next(iter(there), self.snapshot.carrier_image)
+
     @cached_property
     def pinned(self) -> bool:
         """Whether each shadow must run on its original's node: for a ReadWriteOnce volume, or a Service that stays on the node."""
@@ -112,7 +119,7 @@ def unmarked(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 class Face(NamedTuple):
-    """The labels of a shadow. full: its original's. quiet: no selector of the namespace picks them; None if that cannot be."""
+    """The labels of a Pod of ours. full: its original's. quiet: no selector of the namespace picks them; None if that cannot be."""
 
     full: dict[str, str]
     quiet: dict[str, str] | None
@@ -122,10 +129,10 @@ class Face(NamedTuple):
         return selectors.joined_labels(self.quiet or {}, self.full, selectors_of(services))
 
 
-def face_of(space: Space, workload: Workload, model: Original) -> Face:
-    """The labels of a shadow of `model`; as many NetworkPolicies as possible go on holding."""
+def face_of(space: Space, model: Original, ours: Mapping[str, str]) -> Face:
+    """The labels of a Pod that takes after `model` and bears `ours`; as many NetworkPolicies as possible go on holding."""
     labels = unmarked(labels_of(model.pod))
     held = [selector for _, selector in space.policies.entries(labels)]
     kept = tracking.strip_labels(labels)
-    ours = our_labels(workload, "shadow")
-    return Face(labels, selectors.quiet_labels(kept, space.watchers, lambda left: sum(selectors.matches(s, left) for s in held), ours))
+    quiet = selectors.quiet_labels(kept, space.watchers, lambda left: sum(selectors.matches(s, left) for s in held), dict(ours))
+    return Face(labels, quiet)

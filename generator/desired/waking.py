@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from generator import names
-from generator.asked.admission import Intent
+from generator.asked.intent import Intent
 from generator.cluster.times import seconds_between
 from generator.desired.generate import Desired
 

@@ -99,8 +99,8 @@ def _write(kube: Kube, change: Change, seen: Callable[[Key, Obj | None], None]) 
 def is_stale(change: Change, error: KubeError) -> bool:
     """Whether the change met another object than the one it was made for.
 
-    A failed `test` is answered with 422 as an invalid object is (apiserver, handlers/patch.go); only its words tell them apart.
+    A patch that cannot be applied, a failed `test` among them, is answered with 422 as an invalid object is, but names no cause (tried).
     """
     if isinstance(error, NotFound | Conflict):
         return change.op != "create" or isinstance(error, Conflict)
-    return isinstance(error, Invalid) and change.op == "patch" and "test failed" in str(error)
+    return isinstance(error, Invalid) and change.op == "patch" and not error.causes

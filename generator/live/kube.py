@@ -53,6 +53,7 @@ RESOURCES = {
     "Lease": Resource("coordination.k8s.io/v1", "leases"),
     "Event": Resource("events.k8s.io/v1", "events"),
     "ValidatingWebhookConfiguration": Resource("admissionregistration.k8s.io/v1", "validatingwebhookconfigurations", namespaced=False),
+    "MutatingWebhookConfiguration": Resource("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", namespaced=False),
     **{kind: Resource("gefyra.dev/v1", f"{plural}s") for plural, kind in OUR_KINDS.items()},
 }
 
@@ -126,7 +127,7 @@ class Kube:
         if uid:
             body["preconditions"] = {"uid": uid}
         left = self._call("DELETE", path(key.kind, key.namespace, key.name), body=body)
-        return None if left["kind"] == "Status" else left
+        return left if left["kind"] != "Status" and left["metadata"].get("deletionTimestamp") else None
 
     def dial(self) -> tuple[dict[str, str], ssl.SSLContext | None]:
         """Headers and TLS settings of this account, for a websocket to the same server."""

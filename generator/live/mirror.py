@@ -24,6 +24,8 @@ Changed = Callable[[Key, Obj | None, Obj | None], None]
 
 _WATCH_SECONDS = 300
 _LONGEST_WAIT = 10.0
+_TOMBSTONES = 10_000
+"""Objects of which it is kept when they went."""
 _MISSING_WAIT = 60.0
 """Until an optional kind that the server lacks, or the account may not read, is tried again."""
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class Mirror:
     changed: Changed
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _objects: dict[str, dict[tuple[str, str], Obj]] = field(default_factory=dict)
+    _gone: dict[Key, int] = field(default_factory=dict)
     _spaces: dict[str, Space] = field(default_factory=dict)
     _stops: dict[tuple[str, str], threading.Event] = field(default_factory=dict)
     _synced: set[tuple[str, str]] = field(default_factory=set)
@@ -50,7 +53,7 @@ class Mirror:
         with self._lock:
             for source in set(self._stops) - set(wanted):
                 self._stops.pop(source).set()
-                self._replace(*source, [])
+                self._replace(*source, [], 0)
                 self._synced.discard(source)
                 self._troubles.pop(source, None)
             for source in set(wanted) - set(self._stops):
@@ -97,6 +100,8 @@ class Mirror:
             before = space.get((key.kind, key.name))
             if obj is None:
                 space.pop((key.kind, key.name), None)
+            elif _version(obj) <= self._gone.get(key, -1):
+                return  # an answer to a write that comes after the news that the object is gone
             elif before is not None and _version(obj) <= _version(before):
                 return
             else:
@@ -137,20 +142,20 @@ class Mirror:
 
     def _list(self, kind: str, namespace: str) -> str:
         items, version = self.kube.list_objects(kind, namespace)
-        self._replace(kind, namespace, [trimmed(o) for o in items])
+        self._replace(kind, namespace, [trimmed(o) for o in items], int(version))
         self._synced.add((kind, namespace))
         self._troubles.pop((kind, namespace), None)
         self.changed(Key(kind, namespace, ""), None, None)
         return version
 
-    def _replace(self, kind: str, namespace: str, items: Iterable[Obj]) -> None:
-        """The whole truth about a kind: what is not in it is gone."""
+    def _replace(self, kind: str, namespace: str, items: Iterable[Obj], version: int) -> None:
+        """The whole truth about a kind at a resourceVersion: what is not in it is gone."""
         found = {key_of(o): o for o in items}
         with self._lock:
             known = [name for k, name in self._objects.get(namespace, {}) if k == kind]
         for name in known:
             if Key(kind, namespace, name) not in found:
-                self._store(Key(kind, namespace, name), None)
+                self._forget(Key(kind, namespace, name), version)
         for key, obj in found.items():
             self._store(key, obj)
 
@@ -160,8 +165,15 @@ class Mirror:
             self._store(key, obj)
             return
         known = self.get(key)
-        if known is not None and known["metadata"].get("uid") == obj["metadata"].get("uid"):
-            self._store(key, None)
+        if known is None or known["metadata"].get("uid") == obj["metadata"].get("uid"):
+            self._forget(key, _version(obj))
+
+    def _forget(self, key: Key, version: int) -> None:
+        with self._lock:
+            self._gone[key] = version
+            while len(self._gone) > _TOMBSTONES:
+                self._gone.pop(next(iter(self._gone)))
+        self._store(key, None)
 
 
 def _version(obj: Obj) -> int:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from generator import names
 from generator.asked.values import NAME
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, is_ours, key_of
 from generator.errors import InputError, Problem
 from generator.live.failures import Forbidden, NotFound
-from generator.live.kube import RESOURCES, Kube
+from generator.live.kube import RESOURCES, Kube, typed
 
 ASKED: Final = ("GefyraBridge", "GefyraBridgeMount")
 CONTROL: Final = (*ASKED, "ConfigMap", "Service")
@@ -29,6 +29,7 @@ OPTIONAL: Final = ("HorizontalPodAutoscaler", "Job", "ReplicationController", "N
 TRACES: Final = ("Service", "ConfigMap", "NetworkPolicy")
 """Kinds of ours beside Pods; each object bears the label of who manages it."""
 _THREADS: Final = 8
+RESOURCES.update({spelled: RESOURCES[kind] for spelled, kind in OUR_KINDS.items()})  # as Gefyra's objects come and go
 
 
 class Listing(NamedTuple):
@@ -142,10 +143,8 @@ def _over(live: Obj, obj: Obj) -> Obj:
     ours = key_of(obj).kind in OUR_KINDS.values()
     stays = ("creationTimestamp", "resourceVersion") if ours else ("creationTimestamp", "resourceVersion", "uid", "ownerReferences")
     metadata = {k: live["metadata"][k] for k in stays if k in live["metadata"]}
-    kept: dict[str, Any] = {
-        k: live[k] for k in ("status", *(("state", "stateTransitions", "clusterEndpoint") if ours else ())) if k in live
-    }
-    return {**kept, **obj, "metadata": {**obj["metadata"], **metadata}}
+    written = ("status", "state", "stateTransitions", "clusterEndpoint") if ours else ("status",)
+    return {**obj, **{k: live[k] for k in written if k in live and not obj.get(k)}, "metadata": {**obj["metadata"], **metadata}}
 
 
 def _lists(kube: Kube, wanted: Sequence[Listing], warn: Say, step: Step) -> tuple[Obj, ...]:
@@ -176,14 +175,14 @@ def _one(kube: Kube, listing: Listing) -> list[Obj] | str:
     """The objects of a list, or why there are none."""
     try:
         if listing.kind == "Namespace":
-            return [kube.get(Key("Namespace", "", listing.namespace))]
+            return [typed("Namespace", kube.get(Key("Namespace", "", listing.namespace)))]
         return kube.list_objects(listing.kind, listing.namespace, listing.selector)[0]
     except NotFound:
         return "there is none of that name" if listing.kind == "Namespace" else "the server does not know them"
     except Forbidden as error:
         if error.status == 401:
             raise
-        return "the account may not list them"
+        return _FORBIDDEN
 
 
 def trimmed(obj: Obj) -> Obj:

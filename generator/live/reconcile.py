@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from generator.asked.admission import Intent, read
+from generator.asked.admission import read
+from generator.asked.intent import Intent, Memory
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot
 from generator.desired.generate import concerned, generate
 from generator.desired.touched import touched_by
@@ -53,24 +54,27 @@ class Reconciler:
     wrote: Wrote = lambda _change, _before, _after: None  # a default
     _queue: Queue[Key] = field(default_factory=Queue)
     _events: list[Event] = field(default_factory=list)
+    _running: bool = False
     _busy: set[Key] = field(default_factory=set)
     _known: frozenset[Key] = frozenset()
     _failures: dict[Key, int] = field(default_factory=dict)
     _intent: Intent = field(default_factory=Intent)
+    _memory: Memory = field(default_factory=Memory)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _targets: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_TARGETS_AT_ONCE, "target"))
     _writes: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_WRITES_AT_ONCE, "write"))
 
     def changed(self, key: Key, before: Obj | None, after: Obj | None) -> None:
-        """Take note of a change; for Mirror.changed."""
-        with self._lock:
-            self._events.append((key, before, after))
-        self._queue.wake()
+        """Take note of a change; for Mirror.changed. While nobody reconciles, there is no need: all is looked at first."""
+        if self._running:
+            with self._lock:
+                self._events.append((key, before, after))
+            self._queue.wake()
 
     def run(self, goes_on: Callable[[], bool]) -> None:
         """Reconcile while `goes_on()`. Everything is looked at first, as after any pause."""
         self._failures.clear()
-        resync = 0.0
+        self._running, resync = True, 0.0
         while goes_on():
             due = self._queue.take(timeout=0.5)
             with self._lock:
@@ -81,7 +85,7 @@ class Reconciler:
             if not (events or due or time.monotonic() >= resync):
                 continue
             snapshot = self.mirror.snapshot(clock())
-            intent = read(snapshot)
+            intent = read(snapshot, self._memory)
             due |= self._touched(snapshot, intent, events)
             if time.monotonic() >= resync:
                 resync = time.monotonic() + RESYNC_SECONDS
@@ -93,6 +97,9 @@ class Reconciler:
                 for key in sorted(due - self._busy):
                     self._reconcile(snapshot, intent, key)
             metrics.queue_depth.set(len(self._queue))
+        self._running = False
+        with self._lock:
+            self._events.clear()
 
     def close(self) -> None:
         """End once the writes that have begun are done."""
@@ -157,4 +164,4 @@ class Reconciler:
             return 0.0
         count = self._failures[key] = self._failures.get(key, 0) + 1
         asked: float = max((error.retry_after for _, error in result.failed), default=0.0)
-        return max(asked, min(_FIRST_BACKOFF * 2 ** (count - 1), _LONGEST_BACKOFF if result.failed else 1.0))
+        return max(asked, min(_FIRST_BACKOFF * 2.0 ** (count - 1), _LONGEST_BACKOFF if result.failed else 1.0))

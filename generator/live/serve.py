@@ -12,6 +12,7 @@ import json
 import logging
 import socket
 import ssl
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
@@ -34,6 +35,10 @@ _WARNING: Final = 256
 
 Judge = Callable[[Obj], Verdict]
 Message = MutableMapping[str, Any]
+
+
+class NoReview(ValueError):
+    """The body is no AdmissionReview that we can answer."""
 
 
 class Answer(NamedTuple):
@@ -79,7 +84,7 @@ def unready(pod: Obj) -> list[Op]:
 
 def _judged(judge: Judge, request: Obj) -> Obj:
     if any(str(o.get("kind")).lower() not in OUR_KINDS for o in (request.get("oldObject"), request.get("object")) if o):
-        raise ValueError("the object is no bridge, mount or client")
+        raise NoReview("the object is no bridge, mount or client")
     verdict = judge(request)
     told = [w if len(w) <= _WARNING else f"{w[: _WARNING - 3]}..." for w in verdict.warnings]
     refusal = {} if verdict.allowed else {"status": {"status": "Failure", "code": _REFUSED, "message": verdict.message}}
@@ -87,7 +92,7 @@ def _judged(judge: Judge, request: Obj) -> Obj:
 
 
 def _held(request: Obj) -> Obj:
-    operations = unready(request["object"]) if request.get("object") else []
+    operations = unready(request.get("object") or request["oldObject"])
     patch = {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(operations).encode()).decode()}
     return {"allowed": True, **(patch if operations else {})}
 
@@ -97,23 +102,28 @@ def _reviewed(answer: Callable[[Obj], Obj], body: bytes) -> Answer:
     try:
         request = _request(body)
         response = {"uid": request["uid"], **answer(request)}
-    except (ValueError, RecursionError) as error:
+    except NoReview as error:
         return Answer(400, f"not an AdmissionReview of admission.k8s.io/v1: {error}\n".encode())
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
     return Answer(200, json.dumps(review).encode(), "application/json")
 
 
 def _request(body: bytes) -> Obj:
-    review = json.loads(body)
+    try:
+        review = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise NoReview("not JSON") from error
     if not isinstance(review, dict) or (review.get("apiVersion"), review.get("kind")) != ("admission.k8s.io/v1", "AdmissionReview"):
-        raise ValueError("another apiVersion or kind")
+        raise NoReview("another apiVersion or kind")
     request = review.get("request")
     if not isinstance(request, dict) or not isinstance(request.get("uid"), str) or not isinstance(request.get("userInfo") or {}, dict):
-        raise ValueError("no request with a uid")
+        raise NoReview("no request with a uid")
     for obj in (request.get("object"), request.get("oldObject")):
         metadata = obj.get("metadata") if isinstance(obj, dict) else {"name": ""}
         if not isinstance(obj, dict | None) or not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-            raise ValueError("an object without a name")
+            raise NoReview("an object without a name")
+    if not (request.get("object") or request.get("oldObject")):
+        raise NoReview("no object")
     result: Obj = request
     return result
 
@@ -138,20 +148,20 @@ def application(routes: Routes) -> Callable[..., Awaitable[None]]:
 
 
 async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes | None:
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > MAX_BODY:
             return None
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 def _safely(route: Callable[[bytes], Answer], body: bytes, path: str) -> Answer:
     try:
         return route(body)
-    except Exception:
+    except Exception:  # noqa: BLE001  # whatever it is, the server goes on, and the log says it
         _log.exception("no answer for %s", path)
         return Answer(500, b"no answer; the operator's log says why\n")
 
@@ -177,8 +187,9 @@ class Server:
             server_header=False,
             timeout_keep_alive=120,  # the API server drops an idle connection after 90 s (net/http): who sends must be first
             timeout_graceful_shutdown=5,  # without it idle connections hold up the stop
-            ssl_context_factory=(lambda _config, _default: tls) if tls else None,
         )
+        config.load()
+        config.ssl = tls
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name=f"serve-{self.port}", daemon=True)
         self._thread.start()
@@ -190,7 +201,15 @@ class Server:
 
 
 def context(certificate: bytes, key: bytes) -> ssl.SSLContext:
-    """TLS settings of a server with this chain and key, both PEM. `certificates.load` puts in others while it runs."""
+    """TLS settings of a server with this chain and key, both PEM. Raises ssl.SSLError when they do not fit."""
     made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     load(made, certificate, key)
     return made
+
+
+def load(into: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Let a server that runs show this chain to whoever connects from now on."""
+    with tempfile.NamedTemporaryFile(prefix="bascule-") as file:  # the ssl module reads nothing but files
+        file.write(key + b"\n" + certificate)
+        file.flush()
+        into.load_cert_chain(file.name)

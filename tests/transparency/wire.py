@@ -22,12 +22,13 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from carrier2.contract import TLS_DIR
+from tests.enclosure import RUN
 from tests.transparency.message import complete
 
 PATIENCE = 10.0
 BRIEF = 1.0
 CLIENT_IP = "192.0.2.1"
-TLS = f"{TLS_DIR}/8440"
+TLS = str(RUN / TLS_DIR / "8440")
 """Certificate and key of all who speak TLS."""
 HEAD_END = b"\r\n\r\n"
 _FENCE = b"GET /fence HTTP/1.1\r\nHost: app\r\n\r\n"

@@ -1,0 +1,121 @@
+"""A cluster for the commands: the account, its errors as problems with a cure, and a line while it takes long.
+
+What talks to the cluster (generator/live/) is imported when a cluster is read and not before: it takes as long as many a command.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+
+from generator.cluster.snapshot import Key
+from generator.cluster.times import seconds_between
+from generator.errors import InputError, Problem
+from generator.names import CONTROL_NAMESPACE, RECORDED
+
+if TYPE_CHECKING:
+    from generator.live.kube import Kube
+
+LEASE: Final = Key("Lease", CONTROL_NAMESPACE, "bascule-operator")
+"""Whoever holds it, leads."""
+_LATE: Final = 15
+"""Seconds after its end for which a Lease still counts: clocks differ."""
+_PATIENCE: Final = 1.0
+"""Seconds after which a person wants to know what takes so long."""
+
+
+class Leader(NamedTuple):
+    """Who holds the Lease of the operator, and since how many seconds it was not renewed."""
+
+    holder: str
+    seconds: float
+
+
+def account(context: str | None, *, dry_run: bool = False) -> Kube:
+    """The account of the kubeconfig or Pod. Raises InputError (ClusterUnreachable)."""
+    from generator.live.failures import KubeError  # noqa: PLC0415  # see above
+    from generator.live.kube import connect  # noqa: PLC0415
+
+    try:
+        return connect(context, dry_run=dry_run)
+    except KubeError as error:
+        name = click.get_current_context().info_name
+        files = f"to read files instead: kubectl get -n shop -o yaml {RECORDED} | bascule {name} -f - -f bridges.yaml"
+        unknown = isinstance(error.__cause__, KeyError)
+        why = f"the kubeconfig has no {error.__cause__}" if unknown else str(error).partition(". Set KUBECONFIG")[0]
+        cure = f"Set KUBECONFIG to a kubeconfig file, or give --context; {files}"
+        raise InputError(Problem("ClusterUnreachable", "the cluster", why, cure)) from error
+
+
+@contextmanager
+def answers(kube: Kube, but: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+    """Turn no answer, and an answer that the account may not, into an InputError. but: errors that go through as they are."""
+    from generator.live.failures import Forbidden, Unreachable  # noqa: PLC0415  # see above
+
+    try:
+        yield
+    except but:
+        raise
+    except Unreachable as error:
+        cure = "Check the address, the network and the certificates: `kubectl version` asks the same server."
+        raise InputError(Problem("ClusterUnreachable", kube.server, _innermost(error), cure)) from error
+    except Forbidden as error:
+        cure = "Log in again, or check the user of the context." if error.status == 401 else "Bind a Role that allows it to the account."
+        raise InputError(Problem("ClusterForbidden", kube.server, str(error), cure)) from error
+
+
+def _innermost(error: BaseException) -> str:
+    """What began it: urllib3 and requests wrap `Connection refused` into three layers."""
+    while below := error.__cause__ or error.__context__:
+        error = below
+    return str(getattr(error, "strerror", None) or error)
+
+
+def leader(kube: Kube, now: str) -> Leader | None:
+    """Who leads; None when nobody does, or when the account may not know. Raises InputError (ClusterUnreachable)."""
+    from generator.live.failures import Forbidden, NotFound  # noqa: PLC0415  # see above
+
+    try:
+        with answers(kube, but=(NotFound, Forbidden)):
+            spec = kube.get(LEASE).get("spec") or {}
+    except (NotFound, Forbidden):
+        return None
+    age = seconds_between(spec.get("renewTime") or "", now)
+    lasts = (spec.get("leaseDurationSeconds") or 15) + _LATE
+    return Leader(spec["holderIdentity"], max(age, 0)) if spec.get("holderIdentity") and age < lasts else None
+
+
+@contextmanager
+def patience(what: str) -> Iterator[Callable[[int, int], None]]:
+    """On a terminal: after a second a line that says what takes so long and how far it is; gone at the end."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _all: None
+        return
+    late = threading.Event()
+    lock = threading.Lock()
+
+    def write(tail: str) -> None:
+        with lock:
+            sys.stderr.write(f"\r{what}{tail}\x1b[K")
+            sys.stderr.flush()
+
+    def begin() -> None:
+        late.set()
+        write(" ...")
+
+    timer = threading.Timer(_PATIENCE, begin)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield lambda done, of: write(f": {done} of {of}") if late.is_set() else None
+    finally:
+        timer.cancel()
+        timer.join()
+        if late.is_set():
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

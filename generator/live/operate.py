@@ -1,0 +1,148 @@
+"""The operator as one process: a mirror, whoever leads reconciles, and every replica answers the webhook.
+
+mirror      what the cluster has                 every replica
+candidate   who leads                            one at a time
+reconciler  the loop                             the leader
+servers     webhook, health, metrics             every replica
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+
+from generator import names
+from generator.asked.review import Verdict, review
+from generator.cluster.snapshot import OUR_KINDS, Key, Obj, key_of
+from generator.live import certificates, events, metrics, serve
+from generator.live.failures import KubeError
+from generator.live.kube import Kube
+from generator.live.lease import Candidate
+from generator.live.mirror import Mirror
+from generator.live.reading import settings
+from generator.live.reconcile import Reconciler, clock
+from generator.plan import Change
+
+SETTINGS = Key("ConfigMap", names.CONTROL_NAMESPACE, names.SETTINGS_CONFIGMAP)
+_HOURLY = 3600.0
+_RETRY = 5.0
+_STUCK = 120.0
+"""Seconds after which a loop that has not come round counts as dead: the longest write is shorter, and is done by others."""
+log = logging.getLogger(__name__)
+
+
+def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> None:
+    """Run until `stop` is set, then hand over. webhook, inside: ports of the webhook (TLS), and of health and metrics.
+
+    Raises KubeError when the API server cannot be reached at the start, OSError when a port is taken.
+    """
+    me = socket.gethostname()
+    told = ThreadPoolExecutor(2, "event")
+    counts: dict[str, int] = {}
+
+    def wrote(change: Change, before: Obj | None, after: Obj | None) -> None:
+        if after is not None and change.key.kind in OUR_KINDS.values():
+            for event in events.events_for(before, after, clock()):
+                told.submit(events.post, kube, event, me, counts)
+
+    def changed(key: Key, before: Obj | None, after: Obj | None) -> None:
+        if key == SETTINGS:
+            threading.Thread(target=mirror.follow, args=(managed(after),), name="follow", daemon=True).start()
+        reconciler.changed(key, before, after)
+
+    mirror = Mirror(kube, changed)
+    reconciler = Reconciler(kube, mirror, wrote)
+    mirror.follow(managed(_there(kube)))
+    tls = _trusted(kube, stop)
+    if tls is None:
+        return
+    candidate = Candidate(kube, me, partial(metrics.leader.set, 1), partial(metrics.leader.set, 0))
+    beat = [time.monotonic()]
+    servers = (
+        serve.Server(serve.webhooks(partial(_judge, mirror)), webhook, tls),
+        serve.Server(serve.insides(partial(_stuck, beat), partial(_unready, mirror), metrics.exposition), inside),
+    )
+    threads = [
+        threading.Thread(target=candidate.run, args=(stop,), name="lease"),
+        threading.Thread(target=_keep, args=(kube, tls, stop), name="certificates", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+
+    def goes_on() -> bool:
+        beat[0] = time.monotonic()
+        return candidate.leads() and not stop.is_set()
+
+    log.info("bascule operates as %s", me)
+    while not stop.is_set():
+        if goes_on():
+            reconciler.run(goes_on)
+        stop.wait(0.2)
+    reconciler.close()
+    threads[0].join()
+    for server in servers:
+        server.stop()
+    mirror.stop()
+    told.shutdown()
+
+
+def managed(obj: Obj | None) -> set[str]:
+    """The namespaces that the settings name."""
+    return settings([obj] if obj else [])
+
+
+def _there(kube: Kube) -> Obj | None:
+    found = next((o for o in kube.list_objects(SETTINGS.kind, SETTINGS.namespace)[0] if key_of(o) == SETTINGS), None)
+    if found is None:
+        log.warning("there is no %s: no namespace is managed", SETTINGS)
+    return found
+
+
+def _trusted(kube: Kube, stop: threading.Event) -> ssl.SSLContext | None:
+    """The TLS settings of the webhook, as soon as the API server trusts them; None when it is time to stop."""
+    while not stop.is_set():
+        try:
+            kept = certificates.keep(kube, datetime.now(UTC))
+            return serve.context(kept.chain, kept.key)
+        except KubeError as error:
+            log.warning("certificates: %s", error)
+            stop.wait(_RETRY)
+    return None
+
+
+def _keep(kube: Kube, tls: ssl.SSLContext, stop: threading.Event) -> None:
+    """Renew the certificates when it is time, and take over what another replica has renewed."""
+    wait = _HOURLY
+    while not stop.wait(wait):
+        try:
+            kept = certificates.keep(kube, datetime.now(UTC))
+            serve.load(tls, kept.chain, kept.key)
+            wait = _HOURLY
+        except KubeError as error:
+            log.warning("certificates: %s", error)
+            wait = _RETRY
+
+
+def _judge(mirror: Mirror, request: Obj) -> Verdict:
+    verdict = review(mirror.snapshot(clock()), request)
+    obj = request.get("object") or request.get("oldObject")
+    kind = key_of(obj).kind if obj else "?"
+    metrics.verdicts.labels(kind, "refused" if not verdict.allowed else "warned" if verdict.warnings else "allowed").inc()
+    if not verdict.allowed:
+        log.info("refused: %s", verdict.message)
+    return verdict
+
+
+def _stuck(beat: list[float]) -> str:
+    late = time.monotonic() - beat[0]
+    return f"the loop has not come round for {late:.0f} s" if late > _STUCK else ""
+
+
+def _unready(mirror: Mirror) -> str:
+    return "; ".join(mirror.waits_for[:3])
