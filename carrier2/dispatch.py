@@ -66,7 +66,8 @@ class Listener:
     """One port of the container.
 
     protocol: of the transport.
-    routes: in order of precedence, first match wins. Empty: the port is passed through untouched as a stream.
+    routes: in order of precedence, first match wins. Empty: the port is passed through untouched as a stream, unless it is `http`.
+    http: clients have spoken HTTP to this carrier on this port, so it goes on, and can end their connections between two requests.
     destinations: of the bridges named in `routes`; one that has none yet keeps its requests, and the cluster answers them.
     tls: the port's certificate is delivered to the carrier and both sides speak TLS.
     sni: server name sent to the shadow and the user's process when `tls`.
@@ -76,6 +77,7 @@ class Listener:
     protocol: Literal["TCP", "UDP"] = "TCP"
     routes: tuple[Route, ...] = ()
     destinations: tuple[Destination, ...] = ()
+    http: bool = False
     tls: bool = False
     sni: str = ""
 

@@ -105,6 +105,8 @@ def router(name: str, routes: Sequence[Route], variables: dict[Look, str]) -> tu
     """
     maps: list[Directive] = []
     number = count(1)
+    if not routes:
+        return "", maps
 
     def join(pairwise: Callable[[str, str, str], Directive], parts: Sequence[str]) -> str:
         if len(parts) == 1:

@@ -8,7 +8,7 @@
     upstreams.py   what the cluster answers -> upstream blocks
     relocate.py    where the result runs
 
-A port with routes is an HTTP server: HTTP/1.1, websockets, h2c and gRPC on one socket. A port without is a stream, passed
+A port with routes, or that had some, is an HTTP server: HTTP/1.1, websockets, h2c and gRPC on one socket. Others are streams, passed
 through unread. What the application sees differs from what the client sent where HTTP/1.1 is hop by hop, and in little else
 (docs/transparency.md, measured). Nothing is ever buffered to a file, since the files would be memory.
 """
@@ -47,8 +47,8 @@ def render(dispatch: Dispatch, place: Place | None = None) -> str:
     """
     place = place or Place()
     listeners = sorted(dispatch.listeners, key=lambda each: (each.port, each.protocol))
-    http = [each for each in listeners if each.routes]
-    stream = [each for each in listeners if not each.routes]
+    http = [each for each in listeners if each.routes or each.http]
+    stream = [each for each in listeners if each not in http]
     return directive.render(
         [
             simple("user", "root", note="a root container stays root, as its application was; others ignore this"),

@@ -28,6 +28,7 @@ WORKLOAD = f"{GROUP}/workload"  # Kind/name, on every object of ours
 SHADOW = f"{GROUP}/shadow"  # on an original: the name of its own shadow
 SPEC_HASH = f"{GROUP}/spec-hash"  # on a shadow or stand-in
 CONFIG_HASH = f"{GROUP}/config-hash"  # on a carrier ConfigMap
+HTTP_PORTS = f"{GROUP}/http-ports"  # on a carrier ConfigMap: ports that have had rules, "8080 8081"
 DRAINED_SINCE = f"{GROUP}/drained-since"  # RFC 3339: since when no EndpointSlice lists this Pod as ready
 WAITS_SINCE = f"{GROUP}/waits-since"  # RFC 3339: since when an original waits for a stand-in, to be restored
 FLOOR = f"{GROUP}/shadow-floor"  # on Service Y': originals when the mount began

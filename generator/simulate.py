@@ -17,6 +17,7 @@ from generator import names
 from generator.cluster.snapshot import Key, Obj, Snapshot, is_read, key_of, labels_of
 from generator.cluster.times import after
 from generator.desired.generate import Desired, generate
+from generator.desired.waking import next_look
 from generator.errors import StalePlan
 from generator.plan import Change, plan
 
@@ -74,7 +75,7 @@ def fold(
             steps.append(Step(now, changes))
         later = after(now, STEP_SECONDS)
         state = settle(state, later)
-        if not changes and state == before:
+        if not changes and state == before and next_look(desired, now) is None:
             return Run(tuple(steps), True, tuple(state.values()), desired, now)
         now = later
     return Run(tuple(steps), False, tuple(state.values()), desired, now)

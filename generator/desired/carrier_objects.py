@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from carrier2 import contract
 from generator import names
@@ -40,9 +40,10 @@ def service(workload: Workload, claims: Mapping[str, Claim], floor: int) -> Obj:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {**spec, "ports": entries} if entries else spec}
 
 
-def config_map(workload: Workload, container: str, text: str) -> Obj:
-    """The configuration of one carrier, under its hash."""
-    metadata = _metadata(workload, config_name(workload, container), "carrier-config", **{names.CONFIG_HASH: config_hash(text)})
+def config_map(workload: Workload, container: str, text: str, http: Iterable[int]) -> Obj:
+    """The configuration of one carrier, under its hash. http: ports on which it speaks HTTP."""
+    notes = {names.CONFIG_HASH: config_hash(text), names.HTTP_PORTS: " ".join(map(str, sorted(http)))}
+    metadata = _metadata(workload, config_name(workload, container), "carrier-config", **{k: v for k, v in notes.items() if v})
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {contract.CONFIG.rpartition("/")[2]: text}}
 
 

@@ -45,11 +45,13 @@ def configure(
         if address == "None" or not (known or live):
             continue
         hosts = routing.shadow_addresses(items, own, spare, pods)
-        model = replace(routing.dispatch(claim, reached, address, hosts, scene.snapshot.now), ipv6=ipv6)
+        spoken = annotations_of(live).get(names.HTTP_PORTS, "").split() if live else []
+        model = replace(routing.dispatch(claim, reached, address, hosts, scene.snapshot.now, frozenset(spoken)), ipv6=ipv6)
         text = carrier2.render(model)
         outcome.dispatches[container], outcome.configs[container], outcome.texts[container] = model, config_hash(text), text
         outcome.tls[container] = routing.tls_of(claim, model)
-        outcome.add(adopt(config_map(scene.workload, container, text), live), f"configuration of carrier {container}")
+        http = (each.port for each in model.listeners if (each.routes or each.http) and not each.tls)
+        outcome.add(adopt(config_map(scene.workload, container, text, http), live), f"configuration of carrier {container}")
 
 
 def add_shadows(outcome: Outcome, scene: Scene, groups: Iterable[Revision], bodies: Mapping[str, Obj]) -> None:

@@ -91,11 +91,17 @@ def _service(service: Obj, port: int) -> Connection | str:
 
 
 def dispatch(
-    claim: Claim, reached: Mapping[tuple[str, int], Connection], service: str, shadows: Mapping[str, tuple[str, ...]], now: str
+    claim: Claim,
+    reached: Mapping[tuple[str, int], Connection],
+    service: str,
+    shadows: Mapping[str, tuple[str, ...]],
+    now: str,
+    spoken: frozenset[str] = frozenset(),
 ) -> Dispatch:
     """The routing model of one container.
 
     reached: connections that are known. service: cluster IP of Service Y'. shadows: IPs by hostname of the original.
+    spoken: ports on which the carriers speak HTTP now.
     """
     listeners = []
     for port in claim.ports:
@@ -112,6 +118,7 @@ def dispatch(
                     for b in sorted(here, key=lambda b: b.name)
                     if (b.name, port.number) in reached
                 ),
+                http=port.protocol == "TCP" and str(port.number) in spoken,
                 tls=bool(tls and port.tls and here),
                 sni=tls.sni if tls and port.tls and here else "",
             )

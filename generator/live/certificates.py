@@ -135,9 +135,9 @@ def trust(kube: Kube, authorities: bytes) -> None:
                     kube.patch(key, operations)
             except NotFound:
                 pass
-            except Forbidden:
+            except Forbidden as error:
                 if key != OLDER:
-                    raise
+                    _log.warning("%s does not trust the webhook, unless an administrator sees to it: %s", key, error)
             except (Conflict, Invalid):
                 continue
             break

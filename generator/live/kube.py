@@ -126,6 +126,8 @@ class Kube:
         body: Obj = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid:
             body["preconditions"] = {"uid": uid}
+        if self._dry_run:
+            body["dryRun"] = ["All"]  # with a body the server does not look at the query
         left = self._call("DELETE", path(key.kind, key.namespace, key.name), body=body)
         return left if left["kind"] != "Status" and left["metadata"].get("deletionTimestamp") else None
 
@@ -204,7 +206,7 @@ class Account(KubernetesHTTPAdapter):  # type: ignore[misc]  # pykube has no typ
 
 def path(kind: str, namespace: str = "", name: str = "") -> str:
     """The path of an object, or of all objects of a kind in a namespace or the cluster."""
-    api_version, plural, namespaced = RESOURCES[kind]
+    api_version, plural, namespaced = RESOURCES[OUR_KINDS.get(kind.lower(), kind)]
     base = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
     place = f"/namespaces/{namespace}" if namespaced and namespace else ""
     return f"{base}{place}/{plural}" + (f"/{name}" if name else "")
@@ -229,7 +231,9 @@ def connect(context: str | None = None, *, dry_run: bool = False) -> Kube:
         else:
             config = pykube.KubeConfig.from_file(current_context=context)
         return Kube(config, dry_run=dry_run)
-    except (pykube.exceptions.PyKubeError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except KeyError as error:
+        raise KubeError(f"the kubeconfig has no entry {error.args[0]!r}; give another --context, or mend the file") from error
+    except (pykube.exceptions.PyKubeError, OSError, ValueError, TypeError, AttributeError) as error:
         raise KubeError(f"no cluster: {error}. Set KUBECONFIG to a kubeconfig file, or give --context.") from error
 
 

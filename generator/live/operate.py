@@ -9,6 +9,7 @@ servers     webhook, health, metrics             every replica
 from __future__ import annotations
 
 import logging
+import secrets
 import socket
 import ssl
 import threading
@@ -42,7 +43,7 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
 
     Raises KubeError when the API server cannot be reached at the start, OSError when a port is taken.
     """
-    me = socket.gethostname()
+    me = f"{socket.gethostname()}-{secrets.token_hex(4)}"
     told = ThreadPoolExecutor(2, "event")
     counts: dict[str, int] = {}
 
@@ -51,17 +52,22 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
             for event in events.events_for(before, after, clock()):
                 told.submit(events.post, kube, event, me, counts)
 
+    def turned(workload: Obj, before: list[Obj], after: list[Obj]) -> None:
+        for event in events.events_of_workload(workload, before, after, clock()):
+            told.submit(events.post, kube, event, me, counts)
+
     def changed(key: Key, before: Obj | None, after: Obj | None) -> None:
         if key == SETTINGS:
             threading.Thread(target=mirror.follow, args=(managed(after),), name="follow", daemon=True).start()
         reconciler.changed(key, before, after)
 
     mirror = Mirror(kube, changed)
-    reconciler = Reconciler(kube, mirror, wrote)
+    reconciler = Reconciler(kube, mirror, wrote, turned)
     mirror.follow(managed(_there(kube)))
     tls = _trusted(kube, stop)
     if tls is None:
         return
+    resign = threading.Event()
     candidate = Candidate(kube, me, partial(metrics.leader.set, 1), partial(metrics.leader.set, 0))
     beat = [time.monotonic()]
     servers = (
@@ -69,7 +75,7 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
         serve.Server(serve.insides(partial(_stuck, beat), partial(_unready, mirror), metrics.exposition), inside),
     )
     threads = [
-        threading.Thread(target=candidate.run, args=(stop,), name="lease"),
+        threading.Thread(target=candidate.run, args=(resign,), name="lease"),
         threading.Thread(target=_keep, args=(kube, tls, stop), name="certificates", daemon=True),
     ]
     for thread in threads:
@@ -84,7 +90,8 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
         if goes_on():
             reconciler.run(goes_on)
         stop.wait(0.2)
-    reconciler.close()
+    reconciler.close()  # what has begun is written before another replica may lead
+    resign.set()
     threads[0].join()
     for server in servers:
         server.stop()

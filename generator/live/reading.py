@@ -29,7 +29,6 @@ OPTIONAL: Final = ("HorizontalPodAutoscaler", "Job", "ReplicationController", "N
 TRACES: Final = ("Service", "ConfigMap", "NetworkPolicy")
 """Kinds of ours beside Pods; each object bears the label of who manages it."""
 _THREADS: Final = 8
-RESOURCES.update({spelled: RESOURCES[kind] for spelled, kind in OUR_KINDS.items()})  # as Gefyra's objects come and go
 
 
 class Listing(NamedTuple):

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 Event = tuple[Key, Obj | None, Obj | None]
 Wrote = Callable[[Change, Obj | None, Obj | None], None]
+Turned = Callable[[Obj, list[Obj], list[Obj]], None]
 
 
 def clock() -> str:
@@ -47,11 +48,17 @@ def clock() -> str:
 
 @dataclass
 class Reconciler:
-    """The loop. wrote: is told each write with the object before and after it."""
+    """The loop.
+
+    wrote: is told each write with the object before and after it. turned: is told a workload, with its Pods before and after some of
+    them have changed.
+    """
 
     kube: Kube
     mirror: Mirror
-    wrote: Wrote = lambda _change, _before, _after: None  # a default
+    wrote: Wrote = lambda _change, _before, _after: None
+    turned: Turned = lambda _workload, _before, _after: None
+    _pods: dict[Key, list[Obj]] = field(default_factory=dict)
     _queue: Queue[Key] = field(default_factory=Queue)
     _events: list[Event] = field(default_factory=list)
     _running: bool = False
@@ -126,6 +133,11 @@ class Reconciler:
     def _reconcile(self, snapshot: Snapshot, intent: Intent, key: Key) -> None:
         desired = generate(snapshot, frozenset(() if key == UNTARGETED else {key}), intent)
         changes = plan(snapshot, desired)
+        for outcome in desired.outcomes.values():
+            pods = [o.pod for o in outcome.originals]
+            if outcome.workload.obj is not None:
+                self.turned(outcome.workload.obj, self._pods.get(key, pods), pods)
+            self._pods[key] = pods
         if changes:
             self._busy.add(key)
             self._targets.submit(self._write, key, changes)
