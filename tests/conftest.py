@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tests.cluster import images
 from tests.cluster.cluster import Cluster, cluster
+from tests.live.lab import Lab, furnished
 
 # No deadline: the speed of a shared machine is no property of the code. With CI=true Hypothesis itself takes fixed examples.
 settings.register_profile("bascule", settings.default, deadline=None)
@@ -32,6 +33,12 @@ def api(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 def node(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A whole cluster of one node, shared by all tests of a run, with the image images.BASE."""
     yield from _shared(request, api_only=False)
+
+
+@pytest.fixture(scope="session")
+def lab(node: Cluster) -> Lab:
+    """Bascule as it is deployed, on the whole cluster."""
+    return furnished(node)
 
 
 def _shared(request: pytest.FixtureRequest, *, api_only: bool) -> Iterator[Cluster]:

@@ -39,6 +39,7 @@ missing() {
   command -v gcc >/dev/null || echo "gcc libc6-dev"
   pkg-config --exists libseccomp 2>/dev/null || echo "pkg-config libseccomp-dev"
   command -v buildah >/dev/null || echo "buildah"
+  command -v mmdebstrap >/dev/null || echo "mmdebstrap"
   command -v nft >/dev/null || echo "nftables"
   [ -x /usr/lib/cni/ptp ] || echo "containernetworking-plugins"
   [ "$goal" != bench ] || command -v wrk >/dev/null || echo "wrk"

@@ -13,7 +13,7 @@ from generator.asked.intent import Claim
 from generator.cluster.endpoints import is_drained, is_inside, is_listed, services_of
 from generator.cluster.ports import container_ports
 from generator.cluster.snapshot import Obj, Snapshot, labels_of
-from generator.cluster.workload import Workload, original
+from generator.cluster.workload import Workload, is_serving, original
 from generator.desired import handover, routing
 from generator.desired.adopt import adopt
 from generator.desired.carrier_objects import service, service_name
@@ -120,6 +120,9 @@ def _walk(
     listed = {o.name: is_listed(space, o.pod, labels_of(o.pod)) for o in scene.live}
     listed |= {n: n in faces and is_listed(space, pod, faces[n].full) for n, pod in live.items()}
     told = {n: {c.name: c.confirmed for c in original(pod).containers.values() if c.confirmed} for n, pod in live.items()}
+    informed = frozenset(n for n, by in told.items() if by and all(v.startswith(f"{configs.get(c)}@") for c, v in by.items()))
+    drained = {n: is_drained(space, pod) for n, pod in (*((o.name, o.pod) for o in scene.live), *live.items())}
+    outcome.lagging = tuple(sorted(n for n, pod in live.items() if is_serving(pod) and n not in informed))
     return handover.decide(
         Facts(
             now=scene.snapshot.now,
@@ -132,11 +135,11 @@ def _walk(
             stand_ins=live,
             covers={o.name: name for name, stand_in in covering.items() for o in stand_in.originals},
             standing=frozenset(n for n, stand_in in covering.items() if stand_in.stands(live.get(n))),
-            informed=frozenset(n for n, by in told.items() if by and all(v.startswith(f"{configs.get(c)}@") for c, v in by.items())),
+            informed=informed,
             inside=frozenset(n for n, pod in live.items() if is_inside(space, pod)),
             served=frozenset(o.name for o in scene.live if services_of(space, labels_of(o.pod))),
             listed=listed,
-            drained={n: is_drained(space, pod) for n, pod in (*((o.name, o.pod) for o in scene.live), *live.items())},
+            drained=drained,
             configs=configs,
         )
     )

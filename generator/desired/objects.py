@@ -116,6 +116,7 @@ def add_stand_ins(
         if has_ended(live[name]) or (since and seconds_between(since, scene.snapshot.now) >= names.SETTLE_SECONDS):
             continue
         notes = {k: v for k, v in annotations_of(live[name]).items() if k != names.DRAINED_SINCE}
+        notes |= _confirmations(outcome, live[name])
         quiet = selectors.quiet_labels(unmarked(labels_of(live[name])), scene.space.services) or {}
         labels = {**quiet, **stand_in_labels(scene.workload)}
         metadata = {**live[name]["metadata"], "annotations": notes | ({names.DRAINED_SINCE: since} if since else {}), "labels": labels}

@@ -26,6 +26,7 @@ class Outcome:
     the carrier has one.
     originals, walk: what the status is made from. carried: containers that are carriers in some Pod.
     admitted: the containers that may be carriers, or may stay it.
+    lagging: stand-ins that serve and have not confirmed the configuration of now.
     """
 
     workload: Workload
@@ -39,6 +40,7 @@ class Outcome:
     configs: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     tls: dict[str, tuple[tuple[int, Tls], ...]] = field(default_factory=dict)
+    lagging: tuple[str, ...] = ()
     walk: Handover | None = None
 
     def add(self, obj: Obj, reason: str) -> None:

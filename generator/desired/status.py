@@ -83,7 +83,7 @@ def _bridge(key: Key, own: tuple[Problem, ...], outcome: Outcome | None, contain
     resolved = ("ResolvedRefs", True, "ResolvedRefs", "its other end is known")
     done = sum(_programmed(o, outcome, container) for o in outcome.originals)
     count = f"{done} of {len(outcome.originals)} carriers confirm it"
-    if outcome.originals and done == len(outcome.originals):
+    if outcome.originals and done == len(outcome.originals) and not outcome.lagging:
         return "ACTIVE", [accepted, resolved, ("Programmed", True, "Programmed", count)], extra
     return "INSTALLING", [accepted, resolved, ("Programmed", False, "Pending", count)], extra
 

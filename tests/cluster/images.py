@@ -37,7 +37,7 @@ def build(folder: Path, name: str, arguments: Mapping[str, str] | None = None, a
     Raises Broken, with what buildah said.
     """
     given = [word for key, value in (arguments or {}).items() for word in ("--build-arg", f"{key}={value}")]
-    always = ["--isolation", "chroot", "--pull-never", "--timestamp", "0"]
+    always = ["--isolation", "chroot", "--pull-never", "--timestamp", "0", *_pip()]
     file = folder / "Containerfile"
     _buildah("bud", *always, *given, "--tag", name, "--file", str(file), str(folder))
     target = archive or _store() / f"{re.sub(r'[/:]', '_', name)}.tar"
@@ -69,6 +69,12 @@ def base() -> Path:
                 link.symlink_to("/bin/busybox")
         Path(scratch, "Containerfile").write_text('FROM scratch\nCOPY root /\nCMD ["/bin/sh"]\n')
         return build(Path(scratch), BASE)
+
+
+def _pip() -> list[str]:
+    """This machine's own way to Python's packages: its settings of pip, and the authorities that it trusts."""
+    paths = ("/etc/pip.conf", "/etc/ssl/certs", "/usr/local/share/ca-certificates", "/usr/share/ca-certificates")
+    return [word for path in paths if Path(path).exists() for word in ("--volume", f"{path}:{path}:ro")]
 
 
 @cache
