@@ -33,7 +33,7 @@ COMMANDS = frozenset(
         "python3.12 python3.13 python3.14 gunicorn uvicorn uwsgi celery flask django-admin node nodejs npm npx yarn pnpm "
         "deno bun java catalina.sh mvn gradle dotnet ruby bundle rails puma rackup php php-fpm apache2-foreground httpd "
         "nginx docker-entrypoint.sh entrypoint.sh start.sh run.sh perl erl elixir mix go caddy envoy postgres redis-server "
-        "mysqld mongod curl wget cat true test ls pg_isready redis-cli grpc_health_probe server app main"
+        "mysqld mongod curl wget cat true test ls sleep pg_isready redis-cli grpc_health_probe server app main"
     ).split()
 )
 """Names on the image's PATH that are links to the carrier."""
@@ -43,6 +43,9 @@ COMMAND_DIRS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/us
 
 STAND_IN = "/carrier2/bin/stand-in"
 """In the image, when it is built: `STAND_IN NAME...` makes more links to the carrier, a NAME without a slash in each of COMMAND_DIRS."""
+
+USER = 65532
+"""Who the carrier is where the Pod does not say it: a number, so that kubelet takes it for `runAsNonRoot`, and not root."""
 
 MAX_LINGERING = 4
 """Workers that reloads have retired and that still have connections. A reload beyond ends the oldest first.

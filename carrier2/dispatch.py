@@ -67,19 +67,22 @@ class Listener:
 
     protocol: of the transport.
     routes: in order of precedence, first match wins. Empty: the port is passed through untouched as a stream, unless it is `http`.
-    http: clients have spoken HTTP to this carrier on this port, so it goes on, and can end their connections between two requests.
     destinations: of the bridges named in `routes`; one that has none yet keeps its requests, and the cluster answers them.
-    tls: the port's certificate is delivered to the carrier and both sides speak TLS.
+    tls: both sides speak TLS, with the port's certificate.
     sni: server name sent to the shadow and the user's process when `tls`.
+    certificate, key: paths in the container, where a volume has them; "" if they are delivered to the carrier.
+    http: clients speak HTTP here, or have had to, so that the carrier can end their connections between two requests.
     """
 
     port: int
     protocol: Literal["TCP", "UDP"] = "TCP"
     routes: tuple[Route, ...] = ()
     destinations: tuple[Destination, ...] = ()
-    http: bool = False
     tls: bool = False
     sni: str = ""
+    certificate: str = ""
+    key: str = ""
+    http: bool = False
 
 
 @dataclass(frozen=True, slots=True)

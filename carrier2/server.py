@@ -191,8 +191,8 @@ def _fallback(listener: Listener, secure: str, proxy: Directive) -> list[Directi
 
 def _tls(listener: Listener) -> Iterator[Directive]:
     """Both sides speak TLS. Nothing is verified: it is the application's certificate on both sides."""
-    yield simple("ssl_certificate", f"{TLS_DIR}/{listener.port}.crt")
-    yield simple("ssl_certificate_key", f"{TLS_DIR}/{listener.port}.key")
+    for directive, path, end in (("certificate", listener.certificate, "crt"), ("certificate_key", listener.key, "key")):
+        yield simple(f"ssl_{directive}", value(path) if path else f"{TLS_DIR}/{listener.port}.{end}")
     for protocol in ("proxy", "grpc"):
         yield simple(f"{protocol}_ssl_server_name", "on")
         yield simple(f"{protocol}_ssl_name", value(listener.sni) if listener.sni else "$ssl_server_name")

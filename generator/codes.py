@@ -89,6 +89,6 @@ CODES: dict[str, Code] = {
     "PodTerminating": Code("warning", "A Pod of the target is being deleted; it is left alone.", "Nothing to do."),
     "PodFailed": Code("warning", "A Pod of the target has failed or was evicted; it is left alone.", "Delete it when you have read why."),
     "MountExpired": Code("warning", "The mount's sunset lies in the past: it is removed.", "Create it again with a later sunset."),
-    "StandInFailed": Code("warning", "The carrier could not serve in a Pod beside the original; no live container was touched.", "Read the reason; typical: pull secret, admission policy, node full."),
+    "StandInFailed": Code("warning", "A carrier does not serve in the Pod that is to stand in for an original. On the way in no live container is touched; on the way back the originals go one by one after a minute.", "Read the reason; typical: pull secret, admission policy, node full."),
     "ShadowNotReady": Code("warning", "A shadow does not become ready; the originals go on serving.", "Read the shadow's events: `kubectl describe pod`."),
 }

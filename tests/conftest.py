@@ -12,6 +12,7 @@ from hypothesis import settings
 from tests.cluster import images
 from tests.cluster.cluster import Cluster, cluster
 from tests.live.lab import Lab, furnished
+from tests.overlay_lab import OPERATOR
 
 # No deadline: the speed of a shared machine is no property of the code. With CI=true Hypothesis itself takes fixed examples.
 settings.register_profile("bascule", settings.default, deadline=None)
@@ -46,7 +47,7 @@ def _shared(request: pytest.FixtureRequest, *, api_only: bool) -> Iterator[Clust
     if given := os.environ.get("BASCULE_KUBECONFIG"):
         yield Cluster(Path(given))
         return
-    with cluster(api_only=api_only) as own:
+    with cluster(api_only=api_only, audited=OPERATOR) as own:
         if not api_only:
             own.load_image(images.base())
         yield own

@@ -25,7 +25,7 @@ from tests.image_pod import Container, pause, who
 from tests.reload_clients import until
 from tests.reload_pod import PATIENCE, SHADOW, http_stub
 
-PROBES = (["/bin/sh", "-c", "sleep 3600"], ["cat", "/tmp/ready"], ["curl", "-f", "localhost:8080/"], [EXECUTABLE, "apply"])
+PROBES = (["/bin/sh", "-c", "exec /server"], ["cat", "/tmp/ready"], ["curl", "-f", "localhost:8080/"], [EXECUTABLE, "apply"])
 
 
 def one(job: dict[str, Any]) -> dict[str, Any]:
@@ -100,11 +100,27 @@ def hook(job: dict[str, Any]) -> dict[str, Any]:
         file, aside = app.folder / "nginx.pid", app.folder / "aside"
         file.rename(aside)
         process = subprocess.Popen(app.entering(["/bin/sh", "-c", "echo started"]), stdout=subprocess.PIPE)
-        looking = until(lambda: "sleep" in _names(app.first))
+        looking = until(lambda: _sleepers(app.first) != {})
         aside.rename(file)
         early = (process.wait(PATIENCE), process.stdout.read().decode() if process.stdout else "")
         file.rename(aside)
         return {"looking": looking, "early": early, "never": app.exec(["/bin/sh", "-c", "echo started"])}
+
+
+def sleeping(job: dict[str, Any]) -> dict[str, Any]:
+    """For each of job["hooks"]: how long it sleeps, by what it has started, until it is woken; nothing if it answers at once."""
+    app = Container("app", Path(job["root"]), 10001)
+    told = []
+    with app.running(["python"]):
+        app.apply(job["conf"])
+        for hook in job["hooks"]:
+            process = subprocess.Popen(app.entering(hook))
+            until(lambda process=process: process.poll() is not None or _sleepers(app.first) != {})
+            told.append([*_sleepers(app.first).values()])
+            for number in _sleepers(app.first):
+                os.kill(number, signal.SIGKILL)
+            process.wait(PATIENCE)
+    return {"asleep": told}
 
 
 def logged(job: dict[str, Any]) -> dict[str, Any]:
@@ -160,16 +176,17 @@ def _refused(port: int) -> bool:
     return False
 
 
-def _names(first: int) -> set[str]:
-    """Of the processes that see the same PID namespace."""
-    space, names = Path(f"/proc/{first}/ns/pid").readlink(), set()
+def _sleepers(first: int) -> dict[int, str]:
+    """PID and time of each `sleep` that sees the same PID namespace."""
+    space, found = Path(f"/proc/{first}/ns/pid").readlink(), {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if (process / "ns" / "pid").readlink() == space:
-                names.add((process / "comm").read_text().strip())
+            words = (process / "cmdline").read_text().split("\0")
+            if words[0] == "sleep" and (process / "ns" / "pid").readlink() == space:
+                found[int(process.name)] = words[1]
         except OSError:
             continue
-    return names
+    return found
 
 
 def _main() -> None:
@@ -183,7 +200,7 @@ def _main() -> None:
     for host in job["hosts"]:
         http_stub(host, 3000)
     http_stub(SHADOW, 8080)
-    jobs = {"one": one, "two": two, "together": together, "hook": hook, "logged": logged}
+    jobs = {"one": one, "two": two, "together": together, "hook": hook, "sleeping": sleeping, "logged": logged}
     print(json.dumps(jobs[job["do"]](job)))  # noqa: T201
 
 

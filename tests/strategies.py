@@ -44,7 +44,7 @@ class Cluster:
 @st.composite
 def clusters(draw: st.DrawFn, bridged: bool = True) -> Cluster:
     """One to three workloads of any kind, the Services, budgets and policies that select them, and bridges on some."""
-    objects: list[Obj] = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1", "uid": "node1"}}]
+    objects: list[Obj] = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "uid": name}} for name in ("node1", "node2")]
     targets: list[tuple[str, list[int], bool]] = []
     for number in range(draw(st.integers(1, 3))):
         name = f"w{number}"
@@ -64,10 +64,19 @@ def clusters(draw: st.DrawFn, bridged: bool = True) -> Cluster:
             objects += kube.workload(kind, name, labels, containers, replicas, number + 1)
         targets.append((f"{kind.lower()}/{name}", list(ports), len(containers) == 2))
         for index, selector in enumerate(
-            draw(st.lists(st.sampled_from(({"app": labels["app"]}, {"tier": "front"}, {"only": name})), max_size=2, unique_by=str))
+            draw(
+                st.lists(
+                    st.sampled_from(({"app": labels["app"]}, {"tier": "front"}, {"only": name}, {"app": labels["app"], "only": name})),
+                    max_size=2,
+                    unique_by=str,
+                )
+            )
         ):
             more: dict[str, Any] = {"publishNotReadyAddresses": True} if draw(st.integers(0, 9)) == 0 else {}
             objects.append(kube.service(f"s{number}-{index}", selector, octet=number + 1, **more))
+        if draw(st.booleans()):
+            for pod in [o for o in objects if o["kind"] == "Pod"][::2]:
+                pod["spec"]["nodeName"] = "node2"
         if draw(st.integers(0, 3)) == 0:
             objects += _apart(draw, [o for o in objects if o["kind"] == "Pod" and o["metadata"]["labels"]["only"] == name], number)
         if draw(st.booleans()):

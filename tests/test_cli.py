@@ -626,7 +626,7 @@ def test_diff_shows_a_rule_change_line_by_line() -> None:
 
 def test_diff_names_the_field_of_a_hunk() -> None:
     """What stands above a change in the YAML is said where it is cut off."""
-    run = fold([*cluster(), *bridges()], kube.NOW, limit=4)
+    run = fold([*cluster(), *bridges()], kube.NOW, limit=5)
     result = bascule("diff", "-f", save(list(run.end)), "--now", run.now)
 
     assert result.exit_code == 1

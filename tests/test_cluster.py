@@ -18,7 +18,7 @@ import pytest
 
 from tests.cluster import build, cgroups, images, machine
 from tests.cluster.certificates import Authority
-from tests.cluster.cluster import Cluster, down
+from tests.cluster.cluster import Cluster, cluster, down
 from tests.cluster.machine import Broken
 
 HERE = "--namespace=cluster-test"
@@ -325,6 +325,18 @@ def _statuses(pod: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _ids(pod: dict[str, Any]) -> dict[str, str]:
     return {name: status["containerID"] for name, status in _statuses(pod).items()}
+
+
+def test_a_folder_that_is_taken_stays_as_it_is(tmp_path: Path) -> None:
+    """A second start there is refused, and takes down nothing."""
+    log = tmp_path / "logs" / "init.log"
+    log.parent.mkdir()
+    log.write_text("another cluster's")
+
+    with pytest.raises(machine.Broken, match="not empty"), cluster(folder=tmp_path):
+        raise AssertionError("it has started")
+
+    assert log.read_text() == "another cluster's"
 
 
 def _left(folder: Path, spaces: set[str]) -> list[str]:

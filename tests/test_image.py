@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from carrier2.contract import COMMAND_DIRS, COMMANDS, EXECUTABLE, STAND_IN
+from carrier2.contract import COMMAND_DIRS, COMMANDS, EXECUTABLE, STAND_IN, USER
 from carrier2.dispatch import Address, Condition, Destination, Dispatch, Listener, Route
 from carrier2.nginx import render
 from tests.cluster import images
@@ -103,6 +103,12 @@ def test_a_hook_waits_for_nginx_a_while(image: tuple[Path, dict[str, Any]]) -> N
     assert told == {"looking": True, "early": WELL, "never": [1, "nginx does not run\n"]}
 
 
+def test_a_hook_that_waits_does_so(image: tuple[Path, dict[str, Any]]) -> None:
+    """Before a Pod goes, a hook gives its traffic time to go elsewhere, and its listeners must stay as long; others answer at once."""
+    hooks = [["sleep", "600"], ["/bin/sh", "-c", "sleep 15m; /app --stop"], ["sh", "-c", "rm -f /tmp/asleep && kill -TERM 1"]]
+    assert lab(image, "sleeping", conf=conf(HOSTS[0]), hooks=hooks)["asleep"] == [["600"], ["15m"], []]
+
+
 @pytest.mark.parametrize("gives", [True, False])
 def test_access_log(image: tuple[Path, dict[str, Any]], gives: bool) -> None:
     """Lines come on standard output; if the runtime keeps that from the user, the carrier says so, and serves."""
@@ -131,9 +137,10 @@ def test_has_all_names(image: tuple[Path, dict[str, Any]]) -> None:
 
 
 def test_configuration_of_the_image(image: tuple[Path, dict[str, Any]]) -> None:
-    """A stop is graceful; a Pod without a command gets the carrier, and no arguments of the base."""
+    """A stop is graceful; a Pod without a command gets the carrier, and no arguments of the base; it is not root, by a number."""
     _, config = image
-    assert (config["Entrypoint"], config.get("Cmd"), config["StopSignal"], config["User"]) == ([EXECUTABLE], None, "SIGQUIT", "0:0")
+    expected = ([EXECUTABLE], None, "SIGQUIT", f"{USER}:{USER}")
+    assert (config["Entrypoint"], config.get("Cmd"), config["StopSignal"], config["User"]) == expected
     assert set(COMMAND_DIRS) == set(dict(each.split("=", 1) for each in config["Env"])["PATH"].split(":"))
 
 

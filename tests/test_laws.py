@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from generator import names
 from generator.cluster import selectors
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
-from generator.cluster.times import after, seconds_between
-from generator.cluster.workload import is_serving, original
+from generator.cluster.times import after
 from generator.desired.generate import generate
 from generator.errors import InputError
 from generator.plan import plan
-from generator.simulate import World, apply, endpoints, fold, settle, world
+from generator.simulate import apply, fold, settle, world
 from generator.text.reading import write_yaml
 from tests import kube
 from tests.strategies import NOW, Cluster, clusters

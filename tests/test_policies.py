@@ -201,7 +201,7 @@ def test_most_clusters_get_none() -> None:
 
 
 def test_default_deny_and_one_rule() -> None:
-    """The usual pair, as a whole: deny all, let the front end in. The copy, and the ways of the carrier."""
+    """The usual pair, as a whole: deny all, let the front end in. The copy, for shadows and stand-ins, and the ways of the carrier."""
     deny = {"metadata": {"name": "default-deny", "namespace": NS}, "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}}
     web = {
         "metadata": {"name": "web", "namespace": NS},
@@ -211,7 +211,7 @@ def test_default_deny_and_one_rule() -> None:
             "ingress": [{"from": [{"podSelector": {}}], "ports": [{"port": 8080}]}],
         },
     }
-    shadows = {"matchLabels": {names.TARGET: TARGET, names.ROLE: "shadow"}}
+    shadows = {"matchLabels": {names.TARGET: TARGET}}
     carriers = {"matchLabels": {names.CARRIER: TARGET}}
     numbers = [{"port": 53, "protocol": "UDP"}, {"port": 8080, "protocol": "TCP"}]
     made, problems = ours([deny, web], [])
@@ -260,7 +260,7 @@ def test_a_policy_elsewhere_is_named_with_the_peer_to_add() -> None:
     assert (problem.code, problem.place) == ("NetworkPolicyElsewhere", "NetworkPolicy data/db, spec.ingress[1].from")
     assert problem.cure == (
         "Add to spec.ingress[1].from: - {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: shop}}, "
-        "podSelector: {matchLabels: {bascule.dev/target: deployment-web, bascule.dev/role: shadow}}}"
+        "podSelector: {matchLabels: {bascule.dev/target: deployment-web}}}"
     )
     inside = {"podSelector": {}, "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}]}]}
     assert ours([], [db | {"spec": inside}])[1] == ()

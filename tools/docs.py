@@ -63,7 +63,7 @@ def _example(name: str) -> tuple[str, str]:
 
 def routes() -> str:
     """`docs/routes.svg`: the RFC's example, installed, as `bascule graph -o svg` draws it."""
-    case = GOLDEN / "rfc-10-active" / "input.yaml"
+    case = GOLDEN / "rfc-12-active" / "input.yaml"
     now = case.read_text().partition("\n")[0].removeprefix("# now: ")
     arguments = ["graph", "--target", "default/deployment/y", "-o", "svg", "-f", str(case), "--now", now]
     return CliRunner().invoke(bascule, arguments, catch_exceptions=False).stdout

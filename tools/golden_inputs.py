@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from generator.cluster.snapshot import OUR_KINDS, Obj, Snapshot, key_of
 from generator.cluster.times import after
 from generator.desired.generate import generate
+from generator.desired.handover import PATIENCE
 from generator.plan import plan
 from generator.simulate import STEP_SECONDS, apply, settle, world
 from generator.text.reading import write_yaml
@@ -86,39 +87,38 @@ def rfc() -> list[Obj]:
     return [*rfc_workload(), mount("y", "deployment/y", "app", "default"), anna, john]
 
 
-ROUNDS_IN = ("join", "hold", "drain", "swap", "release", "leave")
 INTENTS_IN = {
-    "join": "Shadows and the rehearsal run: the configuration can be written, and the shadows enter the Service's endpoints.",
-    "hold": "The endpoints list the shadows: the originals are held, out of the endpoints.",
+    "create": "Workload Y with three Pods, two users; the shadows, Service Y' and the stand-in are made.",
+    "confirm": "Shadows and stand-in run: the configuration can be written, and the stand-in confirms it.",
+    "join": "The stand-in is ready: it enters the Service's endpoints.",
+    "hold": "The endpoints list the stand-in: the originals are held, out of the endpoints.",
     "drain": "No endpoint lists an original any more: the time since when is noted.",
     "swap": "The proxies have had their time: the image is swapped.",
     "release": "The carriers run and are ready: they confirm the configuration and are released into the endpoints.",
-    "leave": "The originals serve: the shadows leave the Service.",
+    "leave": "The originals serve: the stand-in leaves the Service.",
+    "settle": "No endpoint lists the stand-in any more: the time since when is noted.",
+    "dismiss": "The proxies have had their time: the stand-in is deleted.",
 }
+NUMBERS_IN = {name: n + (name in ("release", "leave", "settle", "dismiss")) for n, name in enumerate(INTENTS_IN, 1)}
+"""07 is `deliver`, between swap and release."""
 
 
-def _phase_in(number: int) -> Callable[[], Case]:
-    name = ROUNDS_IN[number]
-    return lambda: Case(f"Install, round {number + 2}: {name}", INTENTS_IN[name], *rounds(rfc(), number + 1))
+def _phase_in(number: int, name: str) -> Callable[[], Case]:
+    return lambda: Case(f"Install, round {number + 1}: {name}", INTENTS_IN[name], *rounds(rfc(), number))
 
 
-CASES["rfc-01-create"] = lambda: Case(
-    "Install, round 1: create",
-    "The RFC's example: workload Y with three Pods, two users; the shadows, Service Y' and the rehearsal are made.",
-    settled(rfc()),
-)
-for _number, _name in enumerate(ROUNDS_IN):
-    CASES[f"rfc-{_number + 2:02d}-{_name}"] = _phase_in(_number)
+for _number, _name in enumerate(INTENTS_IN):
+    CASES[f"rfc-{NUMBERS_IN[_name]:02d}-{_name}"] = _phase_in(_number, _name)
 
 
 def active() -> tuple[list[Obj], str]:
     """The RFC's example, installed."""
-    return rounds(rfc(), len(ROUNDS_IN) + 2)
+    return rounds(rfc(), len(INTENTS_IN))
 
 
-@case("rfc-08-deliver")
+@case("rfc-07-deliver")
 def _deliver() -> Case:
-    objects, now = rounds(rfc(), 5)
+    objects, now = rounds(rfc(), 6)
     held = [o for o in objects if o["kind"] == "Pod" and o["metadata"].get("labels", {}).get("bascule.dev/held")]
     waiting = [
         {**o, "status": {**o["status"], "containerStatuses": [{**c, "ready": False} for c in o["status"]["containerStatuses"]]}}
@@ -134,12 +134,12 @@ def _deliver() -> Case:
     )
 
 
-@case("rfc-10-active")
+@case("rfc-12-active")
 def _active() -> Case:
     return Case("Installed", "Everything is as desired: there is nothing to do.", *active())
 
 
-@case("rfc-11-rule-change")
+@case("rfc-13-rule-change")
 def _rule_change() -> Case:
     objects, now = active()
     changed = [
@@ -151,7 +151,7 @@ def _rule_change() -> Case:
     return Case("Rule change", "John widens his path: one ConfigMap changes, three carriers are told, nothing restarts.", changed, now)
 
 
-@case("rfc-12-one-bridge-removed")
+@case("rfc-14-one-bridge-removed")
 def _one_removed() -> Case:
     objects, now = active()
     return Case("One bridge removed", "Anna goes: John's bridge stays, nothing restarts.", without(objects, "anna"), now)
@@ -162,23 +162,27 @@ def _removed() -> tuple[list[Obj], str]:
     return without(objects, "anna", "john", "y"), now
 
 
-ROUNDS_OUT = ("join", "hold", "drain", "swap", "release", "leave", "settle", "delete", "done")
+def _round_after(objects: list[Obj], now: str) -> tuple[list[Obj], str]:
+    return rounds(objects, 1, now)
+
+
 INTENTS_OUT = {
-    "join": "The last bridge and the mount are gone: the shadows enter the Service again, the carriers bridge nobody any more.",
-    "hold": "The endpoints list the shadows: the carriers are held.",
+    "wait": "The last bridge and the mount are gone: a stand-in is made, and the carriers note since when they wait for it.",
+    "confirm": "The stand-in runs: it confirms the configuration, which bridges nobody any more.",
+    "join": "The stand-in is ready: it enters the Service's endpoints.",
+    "hold": "The endpoints list the stand-in: the carriers are held.",
     "drain": "No endpoint lists a carrier: the time since when is noted.",
     "swap": "The proxies have had their time: the application's image returns.",
-    "release": "The application runs again and is ready: it is released, and every mark of ours comes off.",
-    "leave": "The originals are in the endpoints again: the shadows leave.",
-    "settle": "No endpoint lists a shadow any more: the time since when is noted.",
-    "delete": "The proxies have had their time: everything of ours is deleted.",
+    "release": "The application runs again and is ready: it is released.",
+    "leave": "The originals are in the endpoints again: every mark of ours comes off them, and the stand-in leaves.",
+    "settle": "No endpoint lists the stand-in any more: the time since when is noted.",
+    "dismiss": "The proxies have had their time: the stand-in is deleted.",
+    "delete": "Nobody sends anything to the shadows any more: everything of ours is deleted.",
     "done": "The cluster is as it was before the first bridge.",
 }
 
 
-def _phase_out(number: int) -> Callable[[], Case]:
-    name = ROUNDS_OUT[number]
-
+def _phase_out(number: int, name: str) -> Callable[[], Case]:
     def make() -> Case:
         objects, now = _removed()
         return Case(f"Restore, round {number + 1}: {name}", INTENTS_OUT[name], *rounds(objects, number, now))
@@ -186,11 +190,28 @@ def _phase_out(number: int) -> Callable[[], Case]:
     return make
 
 
-for _number, _name in enumerate(ROUNDS_OUT):
-    CASES[f"rfc-{_number + 20:02d}-restore-{_name}"] = _phase_out(_number)
+for _number, _name in enumerate(INTENTS_OUT):
+    CASES[f"rfc-{_number + 20:02d}-restore-{_name}"] = _phase_out(_number, _name)
 
 
-@case("rfc-30-rollout-during-bridge")
+@case("rfc-32-restore-one-by-one")
+def _one_by_one() -> Case:
+    objects, now = _round_after(*_removed())
+    stuck = [
+        {**o, "status": {"phase": "Pending", "containerStatuses": [waiting_for("ImagePullBackOff", "no such image")]}}
+        if o["kind"] == "Pod" and "-stand-in-" in o["metadata"]["name"]
+        else o
+        for o in objects
+    ]
+    return Case(
+        "Restore without a stand-in",
+        "The carrier image cannot be pulled any more: after a minute the originals go one by one, and the others serve.",
+        settled(stuck, after(now, PATIENCE)),
+        after(now, PATIENCE),
+    )
+
+
+@case("rfc-40-rollout-during-bridge")
 def _rollout() -> Case:
     objects, now = active()
     new = [o for o in rfc_workload("2", "localhost/echo:2") if o["kind"] in ("Pod", "ReplicaSet", "Deployment")]
@@ -213,7 +234,7 @@ def _rollout() -> Case:
     )
 
 
-@case("rfc-31-original-deleted")
+@case("rfc-41-original-deleted")
 def _original_deleted() -> Case:
     objects, now = active()
     victim = next(o for o in objects if o["kind"] == "Pod" and "bascule.dev/carrier" in (o["metadata"].get("labels") or {}))
@@ -225,7 +246,7 @@ def _original_deleted() -> Case:
     )
 
 
-@case("rfc-32-target-deleted")
+@case("rfc-42-target-deleted")
 def _target_deleted() -> Case:
     objects, now = active()
     gone = {"Deployment", "ReplicaSet"}
@@ -233,7 +254,7 @@ def _target_deleted() -> Case:
     return Case("Target deleted", "The whole workload is gone: everything of ours goes, the mount says MISSING.", settled(kept, now), now)
 
 
-@case("rfc-33-hand-edited-shadow")
+@case("rfc-43-hand-edited-shadow")
 def _edited() -> Case:
     objects, now = active()
     shadow = next(o for o in objects if o["kind"] == "Pod" and "shadow" in o["metadata"]["name"])
@@ -293,7 +314,7 @@ def web(*controls: Obj, containers: list[Obj] | None = None, replicas: int = 1, 
 
 
 def _installed(title: str, intent: str, objects: list[Obj]) -> Case:
-    return Case(title, intent, *rounds(objects, 10))
+    return Case(title, intent, *rounds(objects, len(INTENTS_IN)))
 
 
 def by(name: str, *conditions: Obj, port: str = "3000:8080", number: int = 1, **more: Any) -> Obj:
@@ -400,8 +421,7 @@ def _streams() -> Case:
     )
 
 
-@case("carrier-two-containers")
-def _two() -> Case:
+def _two_containers() -> list[Obj]:
     containers = [container("app"), container("admin", ports=(9000,)), container("log", ports=())]
     other = bridge(
         "bob",
@@ -413,27 +433,54 @@ def _two() -> Case:
         targetNamespace="shop",
         targetContainer="admin",
     )
-    return _installed(
-        "Two containers",
-        "Two containers of a Pod are bridged; they share the shadows, each has its carrier.",
-        web(by("alice", header("x-user", "alice")), other, containers=containers),
+    return web(by("alice", header("x-user", "alice")), other, containers=containers)
+
+
+@case("carrier-two-containers")
+def _two() -> Case:
+    intent = "Two containers of a Pod are bridged; they share the shadows, each has its carrier."
+    return _installed("Two containers", intent, _two_containers())
+
+
+@case("stand-in-two-containers")
+def _two_stand_in() -> Case:
+    intent = "The stand-in has a carrier in each of the two, and the third runs as it is."
+    return Case("A stand-in for two containers", intent, settled(_two_containers()))
+
+
+@case("carrier-http-stays")
+def _http_stays() -> Case:
+    made = web(mount("web", "deployment/web"), by("alice", header("x-user", "alice")))
+    for o in made:
+        if o["kind"] == "Service":
+            o["spec"]["ports"][0]["name"] = "main"
+    objects, now = rounds(made, len(INTENTS_IN))
+    return Case(
+        "The last bridge is gone, the mount stays",
+        "Nothing says that the port speaks HTTP but that it has had rules, as the ConfigMap notes: its clients go on speaking HTTP.",
+        without(objects, "alice"),
+        now,
     )
 
 
 @case("carrier-tls")
 def _tls() -> Case:
+    intent = "The mount names a certificate: the port speaks TLS on both sides and routes. No key is in any object."
+    of = {"certificate": "tls.crt", "key": "tls.key"}
+    return _speaks_tls("TLS port", intent, {k: {"secret": {"namespace": "shop", "name": "web-tls", "key": v}} for k, v in of.items()})
+
+
+@case("carrier-tls-volume")
+def _tls_volume() -> Case:
+    intent = "The certificate lies in a volume of the container, where the carrier finds it as the application did."
+    return _speaks_tls("TLS port, certificate in a volume", intent, {"certificate": "/tls/tls.crt", "key": "/tls/tls.key"})
+
+
+def _speaks_tls(title: str, intent: str, sources: Obj) -> Case:
     app = {**container("app", ports=()), "ports": [{"containerPort": 8443, "name": "https", "protocol": "TCP"}]}
-    secret = {
-        "certificate": {"secret": {"namespace": "shop", "name": "web-tls", "key": "tls.crt"}},
-        "key": {"secret": {"namespace": "shop", "name": "web-tls", "key": "tls.key"}},
-    }
-    mounted = mount("web", "deployment/web", providerParameter={"tls": {**secret, "sni": "web.shop.example"}})
+    mounted = mount("web", "deployment/web", providerParameter={"tls": {**sources, "sni": "web.shop.example"}})
     alice = bridge("alice", "web", [rule(header("x-user", "alice"))], ("3000:8443",), endpoint="10.200.0.1:10000")
-    return _installed(
-        "TLS port",
-        "The mount names a certificate: the port speaks TLS on both sides and routes. No key is in any object.",
-        web(mounted, alice, containers=[app]),
-    )
+    return _installed(title, intent, web(mounted, alice, containers=[app]))
 
 
 @case("carrier-connection-service")
@@ -474,7 +521,7 @@ def _policies() -> Case:
 
 @case("spare-shadows")
 def _spare() -> Case:
-    objects, now = rounds(web(by("alice", header("x-user", "alice")), replicas=3), 10)
+    objects, now = rounds(web(by("alice", header("x-user", "alice")), replicas=3), len(INTENTS_IN))
     pods = [
         o
         for o in objects
@@ -827,10 +874,10 @@ def with_status(marker: str, status: Obj) -> Case:
     return Case("", "", failed, now)
 
 
-@case("problem-rehearsal-failed")
-def _rehearsal() -> Case:
-    made = with_status("-rehearsal-", {"phase": "Pending", "containerStatuses": [waiting_for("ImagePullBackOff", "no such image")]})
-    return made._replace(title="RehearsalFailed", intent="The carrier image cannot be pulled: no live container is touched.")
+@case("problem-stand-in-failed")
+def _stand_in_failed() -> Case:
+    made = with_status("-stand-in-", {"phase": "Pending", "containerStatuses": [waiting_for("ImagePullBackOff", "no such image")]})
+    return made._replace(title="StandInFailed", intent="The carrier image cannot be pulled: no live container is touched.")
 
 
 @case("problem-shadow-not-ready")

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from generator.asked.admission import read
-from generator.asked.intent import Intent
+from generator.asked.intent import Intent, Memory
 from generator.asked.values import utc, workload
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, key_of, labels_of
 from generator.errors import Problem
@@ -89,8 +89,9 @@ def _beside(snapshot: Snapshot, old: Obj | None, new: Obj) -> Verdict:
     key = key_of(new)
     asked = _asked(new)
     others = _near(asked, [o for o in snapshot.controls if key_of(o) != key])
-    before = read(dataclasses.replace(snapshot, controls=(*others, _asked(old)) if old else others))
-    beside = read(dataclasses.replace(snapshot, controls=(*others, asked)))
+    memory = Memory()  # the others are decoded once
+    before = read(dataclasses.replace(snapshot, controls=(*others, _asked(old)) if old else others), memory)
+    beside = read(dataclasses.replace(snapshot, controls=(*others, asked)), memory)
     known = before.problems.get(key, ())
     found = [p for p in beside.problems.get(key, ()) if p not in known]
     if refusals := [_text(p) for p in found if p.severity != "warning"] or _kept_out(before, beside, key, others):

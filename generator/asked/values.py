@@ -33,6 +33,11 @@ class Tls:
     sni: str = ""
 
 
+def delivered(source: str) -> bool:
+    """Whether the operator brings this part of a Tls to the carrier, from a Secret; else it is a path in the container."""
+    return source.startswith("secret:")
+
+
 NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 """An object's name (RFC 1123 subdomain)."""
 MAX_PORT: Final = 65535

@@ -40,7 +40,7 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     bodies = {n: shadow(workload, n, r.hash, r.spec, r.originals, quiet[n] or {}) for r in groups for n in r.shadows}
     outcome = Outcome(workload, scene.live, frozenset(c.name for o in scene.live for c in o.containers.values() if c.carried))
     if asked:
-        trials = stand_ins(workload, groups, scene.images)
+        trials = stand_ins(scene.space, workload, groups, scene.images)
         blind = None in quiet.values() or any(f.quiet is None for f in _faces(scene, trials).values())
         outcome.warn(_judge(scene, groups, blind, {**bodies, **{n: s.body(workload, {}) for n, s in trials.items()}}))
     outcome.admitted = frozenset(c for c in asked if not outcome.refusals(c))
@@ -54,7 +54,7 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     own = own_shadows(groups)
     reached, outcome.connections = routing.connections(snapshot, (b for claim in claims.values() for b in claim.bridges), scene.addresses)
     configure(outcome, scene, claims, groups, shadows, reached)
-    covering = stand_ins(workload, groups, {c: scene.carrier(c) for c in claims})
+    covering = stand_ins(scene.space, workload, groups, {c: scene.carrier(c) for c in claims})
     faces = _faces(scene, covering)
     outcome.walk = _walk(scene, wanted, groups, shadows, covering, live["stand-in"], faces, outcome)
 

@@ -81,7 +81,8 @@ class Handover:
     """The decisions.
 
     joined: stand-ins are in the target's Services. moving: some original is on its way.
-    wanted: stand-ins that somebody needs. retiring: live ones nobody needs, and since when no endpoint lists them ("" while one does).
+    wanted: stand-ins that somebody needs. staying: live ones of before, in the Services until the originals serve.
+    retiring: live ones nobody needs, and since when no endpoint lists them ("" while one does).
     kept: shadows that stay for now.
     """
 
@@ -89,6 +90,7 @@ class Handover:
     joined: bool
     moving: bool
     wanted: frozenset[str]
+    staying: frozenset[str]
     retiring: Mapping[str, str]
     kept: frozenset[str]
 
@@ -112,13 +114,14 @@ def decide(facts: Facts) -> Handover:
     """The next state of every original, of the stand-ins and of the shadows."""
     steps = {item.name: _next(item, facts) for item in facts.originals}
     moving = any(_moving(item, facts) for item in facts.originals)
-    absent = any(o.kubelet_ready and not o.held and not facts.listed.get(o.name, False) for o in facts.originals)
+    absent = any(_returning(o, facts) for o in facts.originals)
     joined = moving or (absent and bool(facts.inside))
     changing = {facts.covers.get(o.name, "") for o in facts.originals if needs_swap(o, facts.wanted)}
     needed = frozenset(changing - {""}) | (facts.stand_ins.keys() & set(facts.covers.values()) if joined else frozenset())
-    retiring = {name: _drain(name, pod, facts) for name, pod in facts.stand_ins.items() if name not in needed}
+    staying = facts.inside - needed if joined else frozenset()
+    retiring = {name: _drain(name, pod, facts) for name, pod in facts.stand_ins.items() if name not in needed | staying}
     kept = frozenset(n for n in facts.shadows if n in facts.needed or not _replaced(facts))
-    return Handover(steps, joined, moving, needed, retiring, kept)
+    return Handover(steps, joined, moving, needed, staying, retiring, kept)
 
 
 def _replaced(facts: Facts) -> bool:
@@ -168,8 +171,13 @@ def _covered(item: Original, facts: Facts) -> bool:
 
 def _is_next(item: Original, facts: Facts) -> bool:
     """Whether it is this original's turn where only one may be away at a time."""
-    changing = [o for o in facts.originals if needs_swap(o, facts.wanted) or o.held or not _settled(o)]
-    return item is min(changing, key=lambda o: (not o.held, o.name))
+    away = [o for o in facts.originals if o.held or not _settled(o) or _returning(o, facts)]
+    return item is min(away or [o for o in facts.originals if needs_swap(o, facts.wanted)], key=lambda o: (not o.held, o.name))
+
+
+def _returning(item: Original, facts: Facts) -> bool:
+    """Whether nobody holds it any more and the endpoints are yet to list it."""
+    return item.kubelet_ready and not item.held and not facts.listed.get(item.name, False)
 
 
 def _prepared(item: Original, facts: Facts) -> bool:

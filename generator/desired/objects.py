@@ -16,6 +16,7 @@ from generator.cluster.workload import has_ended, ips_of, original, trouble
 from generator.desired import routing
 from generator.desired.adopt import adopt, adopt_pod
 from generator.desired.carrier_objects import config_hash, config_map, config_name, service_name
+from generator.desired.handover import PATIENCE
 from generator.desired.outcome import Outcome
 from generator.desired.policies import COPIED_FROM, policies
 from generator.desired.revisions import Revision, own_shadows
@@ -23,6 +24,8 @@ from generator.desired.scene import Face, Scene, unmarked
 from generator.desired.shadow import our_labels
 from generator.desired.standin import StandIn, failures, stand_in_labels
 from generator.errors import Problem
+
+_OWNERS = "owners: the originals it stands for have changed"
 
 
 def configure(
@@ -67,11 +70,7 @@ def add_shadows(outcome: Outcome, scene: Scene, groups: Iterable[Revision], bodi
                     [Problem("ImmutableField", f"{scene.workload} Pod {name}", message, "Do not edit Pods labelled bascule.dev/role.")]
                 )
                 continue
-            why = (
-                "owners: the originals it stands for have changed"
-                if live
-                else "shadow: a copy of its original that serves unmatched traffic"
-            )
+            why = _OWNERS if live else "shadow: a copy of its original that serves unmatched traffic"
             outcome.add(adopt_pod(bodies[name], live), why)
             outcome.warn(_slow(scene, live))
 
@@ -102,7 +101,9 @@ def add_stand_ins(
     assert walk is not None
     for name in sorted(walk.wanted):
         stand_in, face, there = needed[name], faces[name], live.get(name)
+        outcome.warn(failures(scene.workload, there, scene.snapshot.now))
         if there and has_ended(there):
+            _wait_for_next(outcome, there, scene.snapshot.now)
             continue
         if there and annotations_of(there).get(names.SPEC_HASH) != stand_in.revision.hash:
             continue
@@ -110,17 +111,29 @@ def add_stand_ins(
         shown = face.joined(services_of(scene.space, face.full)) if joined else face.quiet or {}
         body = stand_in.body(scene.workload, shown)
         body = {**body, "metadata": {**body["metadata"], "annotations": annotations_of(body) | _confirmations(outcome, there)}}
-        outcome.add(adopt_pod(body, there), _why_stand_in(there, labels_of(body), joined))
-        outcome.warn(failures(scene.workload, there, scene.snapshot.now))
+        adopted = adopt_pod(body, there)
+        outcome.add(adopted, _why_stand_in(there, adopted, joined))
+    for name in sorted(walk.staying):
+        if not has_ended(live[name]):
+            notes = annotations_of(live[name]) | _confirmations(outcome, live[name])
+            kept = {**live[name], "metadata": {**live[name]["metadata"], "annotations": notes}}
+            outcome.add(kept, "deliver the configuration")
     for name, since in walk.retiring.items():
         if has_ended(live[name]) or (since and seconds_between(since, scene.snapshot.now) >= names.SETTLE_SECONDS):
             continue
         notes = {k: v for k, v in annotations_of(live[name]).items() if k != names.DRAINED_SINCE}
         notes |= _confirmations(outcome, live[name])
-        quiet = selectors.quiet_labels(unmarked(labels_of(live[name])), scene.space.services) or {}
-        labels = {**quiet, **stand_in_labels(scene.workload)}
+        ours = stand_in_labels(scene.workload)
+        labels = {**(selectors.quiet_labels(unmarked(labels_of(live[name])), scene.space.watchers, fixed=ours) or {}), **ours}
         metadata = {**live[name]["metadata"], "annotations": notes | ({names.DRAINED_SINCE: since} if since else {}), "labels": labels}
-        outcome.add({**live[name], "metadata": metadata}, "leave: the originals serve")
+        why = "drained: no endpoint lists it, give the proxies time" if since else "leave: the originals serve"
+        outcome.add({**live[name], "metadata": metadata}, why)
+
+
+def _wait_for_next(outcome: Outcome, ended: Obj, now: str) -> None:
+    """Kubelet refuses a Pod that its node has no room for at once, and the next one too: one a minute is enough."""
+    if seconds_between(ended["metadata"].get("creationTimestamp") or "", now) < PATIENCE:
+        outcome.add(ended, "another one is tried in a while")
 
 
 def _confirmations(outcome: Outcome, pod: Obj | None) -> dict[str, str]:
@@ -134,11 +147,11 @@ def _confirmations(outcome: Outcome, pod: Obj | None) -> dict[str, str]:
     return found
 
 
-def _why_stand_in(live: Obj | None, labels: Mapping[str, str], joined: bool) -> str:
+def _why_stand_in(live: Obj | None, then: Obj, joined: bool) -> str:
     if live is None:
-        return "stand-in: what an original becomes, tried out before a live container is touched"
-    if labels_of(live) == labels:
-        return "deliver the configuration"
+        return "stand-in: it serves in the originals' place while they change, and shows first that it can"
+    if labels_of(live) == labels_of(then):
+        return "deliver the configuration" if annotations_of(live) != annotations_of(then) else _OWNERS
     return "join: in the target's Services while originals change" if joined else "leave: it cannot serve now"
 
 

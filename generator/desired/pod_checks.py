@@ -84,7 +84,7 @@ def commands(case: Case) -> Iterator[Problem]:
                     link = name if name.startswith("/") else f"/usr/local/bin/{name}"
                     image = case.images[c["name"]]
                     message = f"{field} {name!r} is no name of {image}"
-                    build = f'Build `FROM {image}` + `RUN ["{contract.STAND_IN}", "{link}"]`'
+                    build = f'Build `FROM {image}` + `USER 0` + `RUN ["{contract.STAND_IN}", "{link}"]` + `USER {contract.USER}`'
                     cure = f"{build}, and name it in the mount's providerParameter.carrierImage."
                     yield case.problem("CommandUnknown", message, cure, at)
             for kind, _ in probes:

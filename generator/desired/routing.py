@@ -9,6 +9,7 @@ from typing import NamedTuple
 from carrier2.dispatch import Address, Destination, Dispatch, Listener, Route
 from generator.asked.bridge import Bridge, Tls
 from generator.asked.intent import Claim
+from generator.asked.values import delivered
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.workload import Original, hostname_of, ips_of
 from generator.errors import Problem
@@ -107,7 +108,7 @@ def dispatch(
     for port in claim.ports:
         here = [b for b in claim.bridges if port.protocol == "TCP" and any(remote == port.number for remote, _ in b.ports)]
         candidates = rules.ordered(candidates_of(here, port.number, now))
-        tls = _tls(claim, port.number)
+        tls = _tls(claim, port.number) if port.tls and here else None
         listeners.append(
             Listener(
                 port=port.number,
@@ -118,9 +119,11 @@ def dispatch(
                     for b in sorted(here, key=lambda b: b.name)
                     if (b.name, port.number) in reached
                 ),
-                http=port.protocol == "TCP" and str(port.number) in spoken,
-                tls=bool(tls and port.tls and here),
-                sni=tls.sni if tls and port.tls and here else "",
+                http=port.http or (port.protocol == "TCP" and str(port.number) in spoken),
+                tls=tls is not None,
+                sni=tls.sni if tls else "",
+                certificate=tls.certificate if tls and not delivered(tls.certificate) else "",
+                key=tls.key if tls and not delivered(tls.key) else "",
             )
         )
     return Dispatch(tuple(listeners), service, dict(sorted(shadows.items())))

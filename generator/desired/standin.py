@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from generator import names
-from generator.cluster.snapshot import Obj
+from generator.cluster import selectors
+from generator.cluster.endpoints import selectors_of, services_of
+from generator.cluster.snapshot import Obj, Space, labels_of
 from generator.cluster.workload import Original, Workload, is_serving, original, trouble
 from generator.desired.revisions import Revision
 from generator.desired.shadow import our_labels, owned_by
@@ -24,7 +26,7 @@ PROBE_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """What stands in for some originals. originals: all of one revision on one node. images: carrier image by container."""
+    """What stands in for some originals: all of one revision on one node in the same Services. images: carrier image by container."""
 
     name: str
     revision: Revision
@@ -80,23 +82,33 @@ def _carrier(container: Obj, image: str) -> Obj:
     return result
 
 
-def stand_ins(workload: Workload, groups: Iterable[Revision], images: Mapping[str, str]) -> dict[str, StandIn]:
-    """One for each revision and node that has originals, by name: `web-stand-in-3f2a91bc-9d01`. images: carrier image by container."""
+def stand_ins(space: Space, workload: Workload, groups: Iterable[Revision], images: Mapping[str, str]) -> dict[str, StandIn]:
+    """One for each revision and node, and for each set of Services that its originals are in (a Service may select a single Pod).
+
+    By name, `web-stand-in-3f2a91bc-9d01f2ab`, which says all of that: when something of it changes, another one comes, and no
+    container of one that serves is ever restarted. images: carrier image by container.
+    """
     found: dict[str, StandIn] = {}
-    for r in groups:
-        by_node: dict[str, list[Original]] = {}
+    for r in groups if images else ():
+        alike: dict[tuple[str, str], list[Original]] = {}
         for o in r.originals:
             if node := o.pod["spec"].get("nodeName"):
-                by_node.setdefault(node, []).append(o)
-        for node, here in sorted(by_node.items()) if images else ():
-            tail = f"-stand-in-{r.hash}-{names.digest(node, 4)}"
+                alike.setdefault((node, _selected_by(space, o)), []).append(o)
+        for about, originals in sorted(alike.items()):
+            tail = f"-stand-in-{r.hash}-{names.digest(f'{about} {sorted(images.items())}')}"
             name = names.fit(workload.name.replace(".", "-"), 63 - len(tail)) + tail
-            found[name] = StandIn(name, r, tuple(here), images)
+            found[name] = StandIn(name, r, tuple(originals), images)
     return found
+
+
+def _selected_by(space: Space, item: Original) -> str:
+    """The labels by which Services select an original."""
+    labels = labels_of(item.pod)
+    return str(sorted(selectors.joined_labels({}, labels, selectors_of(services_of(space, labels))).items()))
 
 
 def failures(workload: Workload, pod: Obj | None, now: str) -> list[Problem]:
     """Why the carrier cannot serve in a stand-in: what kubelet says, as one problem."""
     why = trouble(pod, now) if pod else ""
-    cure = "Mend the reason; delete the stand-in to try again."
+    cure = "Mend the reason; delete the stand-in to try again at once."
     return [Problem("StandInFailed", f"{workload} Pod {pod['metadata']['name']}", why, cure)] if why and pod else []

@@ -8,19 +8,23 @@ from generator import names
 from generator.asked.intent import Intent
 from generator.cluster.times import seconds_between
 from generator.desired.generate import Desired
+from generator.desired.handover import PATIENCE
 
 
 def next_look(desired: Desired, now: str) -> float | None:
     """Seconds until a decision about these workloads may be another one with nothing but time gone by; None: never."""
-    found = [max(0.0, names.SETTLE_SECONDS - seconds_between(since, now)) for since in _drained(desired)]
-    return min(found, default=None)
+    left = (seconds - seconds_between(since, now) for since, seconds in _waiting(desired))
+    return min((seconds for seconds in left if seconds > 0), default=None)
 
 
-def _drained(desired: Desired) -> Iterator[str]:
+def _waiting(desired: Desired) -> Iterator[tuple[str, float]]:
+    """Times that are noted on Pods, and the seconds for which somebody waits from then on."""
     for outcome in desired.outcomes.values():
         if outcome.walk:
-            yield from (step.drained_since for step in outcome.walk.originals.values() if step.drained_since)
-            yield from outcome.walk.retiring.values()
+            for step in outcome.walk.originals.values():
+                yield step.drained_since, names.SETTLE_SECONDS
+                yield step.waits_since, PATIENCE
+            yield from ((since, names.SETTLE_SECONDS) for since in outcome.walk.retiring.values())
 
 
 def next_sunset(intent: Intent, now: str) -> float | None:

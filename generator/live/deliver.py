@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from carrier2 import contract
-from generator.asked.values import Tls
+from generator.asked.values import Tls, delivered
 from generator.cluster.snapshot import Key
 from generator.live.failures import KubeError, Refused, Unreachable, failure
 from generator.live.kube import Kube, path
@@ -99,10 +99,11 @@ def _json(data: bytes) -> dict[str, object]:
 
 
 def _tls(kube: Kube, sources: Iterable[tuple[int, Tls]]) -> Iterable[tuple[str, bytes]]:
-    """The TLS files of each port, read from their Secrets now; they are kept nowhere."""
+    """The TLS files of each port that stand in Secrets, read now; they are kept nowhere."""
     for port, tls in sources:
-        yield f"tls/{port}.crt", _secret(kube, tls.certificate)
-        yield f"tls/{port}.key", _secret(kube, tls.key)
+        for end, source in (("crt", tls.certificate), ("key", tls.key)):
+            if delivered(source):
+                yield f"tls/{port}.{end}", _secret(kube, source)
 
 
 def _secret(kube: Kube, source: str) -> bytes:

@@ -179,7 +179,7 @@ class Kube:
     def _call(
         self, method: str, where: str, query: Mapping[str, str] | None = None, body: object = None, content: str = "application/json"
     ) -> Obj:
-        data = None if body is None else json.dumps(body)
+        data = None if body is None else written(body)
         response = self._send(method, where, query or {}, data=data, headers={"Content-Type": content} if data else {})
         try:
             result: Obj = json.loads(response.content)
@@ -202,6 +202,14 @@ class Account(KubernetesHTTPAdapter):  # type: ignore[misc]  # pykube has no typ
             request.headers["Authorization"] = f"Bearer {token}"
             return None
         return super()._setup_request_auth(config, request, kwargs)
+
+
+def written(body: object) -> bytes:
+    """JSON as the API server writes it (Go's encoding/json): of a patch's `test` it compares a text byte by byte, as it is spelled (tried)."""
+    text = json.dumps(body, ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode(errors="backslashreplace")  # half a pair of surrogates, as JSON spells it
 
 
 def path(kind: str, namespace: str = "", name: str = "") -> str:

@@ -27,7 +27,8 @@ from generator.live.queue import Queue
 from generator.names import CONTROL_NAMESPACE
 from generator.plan import Change, plan
 
-RESYNC_SECONDS = 60.0
+RESYNC_SECONDS = 300.0
+"""Between two looks at everything; only what time alone decides (a Pod that has been starting for long) may wait that long."""
 _LONGEST_BACKOFF = 30.0
 _FIRST_BACKOFF = 0.05
 _TARGETS_AT_ONCE = 16

@@ -8,6 +8,7 @@
         c.stop("kubelet", signal.SIGKILL)
         c.start("kubelet")
     with cluster(api_only=True) as c: ...        # etcd and kube-apiserver: nothing is scheduled, collected or given an account
+    with cluster(audited="alice") as c: ...      # c.logs / "audit.log" has each request of alice
 
 At a terminal: `python -m tests.cluster` (__main__.py).
 
@@ -104,15 +105,20 @@ class Cluster:
 
 
 @contextmanager
-def cluster(*, api_only: bool = False, folder: Path | None = None) -> Iterator[Cluster]:
-    """A cluster that is ready, until the block ends; in `folder`, which is empty. Logs are kept when the block fails. Raises Broken."""
+def cluster(*, api_only: bool = False, folder: Path | None = None, audited: str = "") -> Iterator[Cluster]:
+    """A cluster that is ready, until the block ends; in `folder`, which is empty. Logs are kept when the block fails. Raises Broken.
+
+    audited: the user whose requests are written down, in LOGS/audit.log.
+    """
     bin_ = binaries()
     place = folder or Path(tempfile.mkdtemp(prefix="bascule-"))
+    if any(place.iterdir()):
+        raise Broken(f"{place} is not empty")  # what is there may be somebody's cluster, and is not ours to take down
     own = Cluster(place / "kubeconfig", place)
     try:
         with machine.booted(place) as port:
             try:
-                _start(own, bin_, port, api_only=api_only)
+                _start(own, bin_, port, api_only=api_only, audited=audited)
                 yield own
             except Exception as error:
                 error.add_note(f"the cluster's logs: {own.save_logs()}")
@@ -128,9 +134,10 @@ def down(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # two may be at it, `up` and `down`
 
 
-def _start(own: Cluster, bin_: Path, port: int, *, api_only: bool) -> None:
+def _start(own: Cluster, bin_: Path, port: int, *, api_only: bool, audited: str) -> None:
     folder = own._own
     authority = control_plane.furnish(folder, port)
+    control_plane.audit(folder, audited)
     machine.start(folder, "etcd", control_plane.etcd(bin_, folder))
     machine.start(folder, "kube-apiserver", control_plane.kube_apiserver(bin_, folder, port))
     if not api_only:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.cluster.certificates import Authority
@@ -40,9 +41,17 @@ def etcd(bin_: Path, folder: Path) -> list[str]:
     return [f"{bin_}/etcd", *own, "--listen-client-urls", clients, "--advertise-client-urls", clients, "--log-level", "warn"]
 
 
+def audit(folder: Path, user: str) -> None:
+    """Write the policy by which each answered request of `user` gets a line in FOLDER/logs/audit.log (audit.k8s.io/v1), and no other."""
+    rules = [{"level": "Metadata", "users": [user]}, {"level": "None"}]
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules}
+    (folder / "audit.json").write_text(json.dumps(policy))
+
+
 def kube_apiserver(bin_: Path, folder: Path, port: int) -> list[str]:
     """RBAC and the default admission plugins, which have webhooks and admission policies among them."""
     pki = folder / "pki"
+    audited = [f"--audit-policy-file={folder}/audit.json", f"--audit-log-path={folder}/logs/audit.log"]
     return [
         f"{bin_}/kube-apiserver",
         f"--advertise-address={ADDRESS}",
@@ -61,6 +70,7 @@ def kube_apiserver(bin_: Path, folder: Path, port: int) -> list[str]:
         f"--service-account-issuer={_ISSUER}",
         f"--service-account-key-file={pki}/tokens.crt",
         f"--service-account-signing-key-file={pki}/tokens.key",
+        *audited,
     ]
 
 

@@ -205,6 +205,7 @@ def archives() -> tuple[Path, ...]:
     with tempfile.TemporaryDirectory() as scratch:
         context = Path(scratch, "app")
         shutil.copytree(built(), context, symlinks=True)
+        (context / "bin" / "python3").symlink_to("/app")  # for workloads whose command is not the application's own
         shutil.copy(ROOT / "tests" / "workload" / "Containerfile", context)
         app = images.build(context, APP)
     python()
@@ -255,7 +256,7 @@ spec: {{selector: {{user: {name}}}, ports: [{{name: http, port: 80, targetPort: 
 
 
 def workload(namespace: str, kind: str = "Deployment", name: str = "web", replicas: int = 3, **container: Any) -> str:
-    """A workload of the application and its Service."""
+    """A workload of the application, or a Pod of nobody, and its Service."""
     probe = {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 1}
     ports = [{"containerPort": 8080, "name": "http"}, {"containerPort": 9090, "name": "grpc"}, {"containerPort": 7000, "name": "tcp"}]
     app = {"name": "app", "image": APP, "imagePullPolicy": "IfNotPresent", "ports": ports, "readinessProbe": probe, **container}
@@ -266,7 +267,9 @@ def workload(namespace: str, kind: str = "Deployment", name: str = "web", replic
     if kind == "StatefulSet":
         spec["serviceName"] = name
     metadata = {"name": name, "namespace": namespace}
-    made = {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": spec}
+    made: Obj = {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": spec}
+    if kind == "Pod":
+        made = {"apiVersion": "v1", "kind": kind, "metadata": {**metadata, "labels": {"app": name}}, "spec": template["spec"]}
     service = [{"name": "http", "port": 80, "targetPort": "http"}, {"name": "grpc", "port": 9090}, {"name": "tcp", "port": 7000}]
     front = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": {"app": name}, "ports": service}}
     return f"{json.dumps(made)}\n---\n{json.dumps(front)}"
@@ -277,5 +280,6 @@ def _owned(obj: Obj) -> Obj:
     result = {k: v for k, v in obj.items() if k != "status"} | {"metadata": kept}
     if obj["kind"] == "EndpointSlice":
         result["endpoints"] = sorted(map(json.dumps, obj.get("endpoints") or ()))
-        kept.get("annotations", {}).pop("endpoints.kubernetes.io/last-change-trigger-time", None)
+        trigger = "endpoints.kubernetes.io/last-change-trigger-time"
+        kept["annotations"] = {k: v for k, v in kept.get("annotations", {}).items() if k != trigger}
     return result

@@ -17,6 +17,7 @@ import (
 func (a app) httpServer() *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	// No ServeMux: it would answer a path such as //a by a redirect.
 	return &http.Server{Handler: http.HandlerFunc(a.serveHTTP), Protocols: &protocols}

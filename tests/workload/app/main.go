@@ -1,4 +1,4 @@
-// Command app stands for a user's application: over HTTP, gRPC, TCP and WebSocket it says who answers and what arrived.
+// Command app stands for a user's application: over HTTP, HTTPS, gRPC, TCP and WebSocket it says who answers and what arrived.
 //
 // Each flag can be given as a variable too: --ready-after as APP_READY_AFTER. It prints one line, protocol and address,
 // for each port it listens on. On SIGTERM it stops at once, as many applications do, unless it is --graceful.
@@ -32,6 +32,9 @@ func main() {
 	httpAddress := flag.String("http", ":8080", "address for HTTP/1.1, h2c and WebSocket (/ws)")
 	grpcAddress := flag.String("grpc", ":9090", "address for gRPC")
 	tcpAddress := flag.String("tcp", ":7000", "address for lines over TCP")
+	httpsAddress := flag.String("https", "", "address for HTTPS, HTTP/2 and WebSocket (/ws), if any")
+	certificate := flag.String("certificate", "/tls/tls.crt", "its certificate")
+	key := flag.String("key", "/tls/tls.key", "and the key of that")
 	delay := flag.Duration("http-delay-start", 0, "time until it listens for HTTP")
 	readyAfter := flag.Duration("ready-after", 0, "time until /healthz and gRPC's health service say yes")
 	graceful := flag.Bool("graceful", false, "on SIGTERM, answer what has begun")
@@ -41,9 +44,12 @@ func main() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	a := app{*name, hostname, time.Now().Add(*readyAfter)}
-	web, rpc := a.httpServer(), a.grpcServer()
+	web, secure, rpc := a.httpServer(), a.httpServer(), a.grpcServer()
 	go a.serveTCP(listen("tcp", *tcpAddress))
 	go serve(rpc.Serve, listen("grpc", *grpcAddress))
+	if *httpsAddress != "" {
+		go serve(func(on net.Listener) error { return secure.ServeTLS(on, *certificate, *key) }, listen("https", *httpsAddress))
+	}
 	go func() {
 		time.Sleep(*delay)
 		serve(web.Serve, listen("http", *httpAddress))
@@ -56,6 +62,7 @@ func main() {
 	var all sync.WaitGroup
 	all.Go(rpc.GracefulStop)
 	all.Go(func() { shutdown(web) })
+	all.Go(func() { shutdown(secure) })
 	all.Wait()
 }
 

@@ -1,0 +1,107 @@
+"""How long a user waits, on a real node with bascule as it is deployed (tests/live): medians over several rounds of one run.
+
+    .venv/bin/python benchmarks/live.py [--rounds 10]
+
+On a target that is bridged already: a bridge created until its first request reaches the user; removed until none does. On a fresh
+target of 3 and of 10 Pods, the images on the node: the first bridge created until its first request reaches the user, and until it is
+ACTIVE; the last one removed until every Pod runs its own image again and is ready, and until nothing is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.cluster.cluster import cluster  # noqa: E402
+from tests.live.lab import Lab, Namespace, furnished, header, until, workload  # noqa: E402
+from tests.workload.build import built  # noqa: E402
+
+Figures = dict[str, list[float]]
+
+
+def reached(shop: Namespace, name: str, who: str, act: Callable[[], object]) -> float:
+    """Seconds from `act` until a request with x-user=NAME is answered by `who`, a regex; the requests are sent from before it on."""
+    url = f"http://{shop.address('web')}/"
+    command = [str(built() / "load"), "first", "--url", url, "--header", f"x-user={name}", "--expect-name", who, "--timeout", "2m"]
+    told: list[float] = []
+    process = subprocess.Popen(shop.lab.cluster.inside(*command), stdout=subprocess.PIPE, text=True)
+
+    def wait() -> None:
+        process.communicate()
+        told.append(time.monotonic())
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.2)
+    began = time.monotonic()
+    act()
+    thread.join()
+    assert process.returncode == 0, f"{who} was never reached"
+    return told[0] - began
+
+
+def active_target(lab: Lab, rounds: int, figures: Figures) -> None:
+    """Bridges come and go on a target that stays bridged."""
+    with lab.namespace("active", workload("active")) as shop:
+        shop.bridge("bob", "deployment/web", header("x-user", "bob"))
+        until(lambda: not [t for t in shop.traces() if "stand-in" in t], "the stand-in to have left")
+        for _ in range(rounds):
+            wanted = shop.wanted("alice", "deployment/web", [header("x-user", "alice")])
+            came = reached(shop, "alice", "alice", partial(lab.kube.create, wanted))
+            figures.setdefault("bridge created until routed, active target", []).append(came)
+            until(lambda: shop.state("alice") == "ACTIVE", "alice to be ACTIVE")
+            figures.setdefault("bridge removed until not routed", []).append(
+                reached(shop, "alice", "web-.*", partial(shop.remove, "alice"))
+            )
+            time.sleep(0.5)
+
+
+def fresh_target(lab: Lab, pods: int, number: int, figures: Figures) -> None:
+    """The first bridge and the last one on a target that nobody has bridged."""
+    name = f"fresh{pods}-{number}"
+    with lab.namespace(name, workload(name, replicas=pods)) as shop:
+        time.sleep(1)
+        wanted = shop.wanted("alice", "deployment/web", [header("x-user", "alice")])
+        began = time.monotonic()
+        came = reached(shop, "alice", "alice", partial(lab.kube.create, wanted))
+        figures.setdefault(f"first bridge until routed, {pods} Pods", []).append(came)
+        until(lambda: shop.state("alice") == "ACTIVE", "alice to be ACTIVE")
+        figures.setdefault(f"first bridge until ACTIVE, {pods} Pods", []).append(time.monotonic() - began)
+        time.sleep(3)
+        began = time.monotonic()
+        shop.remove("alice")
+        until(lambda: not shop.objects("Pod", "bascule.dev/carrier,!bascule.dev/role"), "the originals to be back")
+        figures.setdefault(f"last bridge until restored, {pods} Pods", []).append(time.monotonic() - began)
+        shop.restored()
+        figures.setdefault(f"last bridge until nothing is left, {pods} Pods", []).append(time.monotonic() - began)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=10)
+    rounds = parser.parse_args().rounds
+    figures: Figures = {}
+    with cluster() as own:
+        lab = furnished(own)
+        active_target(lab, rounds, figures)
+        for number in range(rounds):
+            for pods in (3, 10):
+                fresh_target(lab, pods, number, figures)
+    print("| | p50 | min | max |\n|---|---|---|---|")
+    for what, seconds in figures.items():
+        print(f"| {what} | {statistics.median(seconds):.2f} s | {min(seconds):.2f} s | {max(seconds):.2f} s |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,557 @@
+"""What fails around bascule: it converges, nobody else's request is lost beyond the fault itself, and nothing is left.
+
+On a whole cluster with bascule as it is deployed. The loss of a node is not here, as there is one: what it does to bascule is what
+eviction and deletion of Pods do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from generator import names
+from generator.cluster.snapshot import Key, Obj, annotations_of, labels_of
+from generator.live.failures import KubeError
+from tests.live.faults import Request, leading, metric, operating, parked, proxied, response, strike
+from tests.live.lab import CARRIER, Lab, Load, Namespace, header, until, workload
+
+EVERY = int(os.environ.get("BASCULE_FAULTS_EVERY", "2"))
+"""The walk of kills stops at each EVERYth write; `make soak` takes all."""
+ALICE = header("x-user", "alice")
+_OUTAGE = 30.0
+"""Seconds; longer than a Lease lasts."""
+
+
+def test_an_operator_killed_before_any_write_loses_nothing(lab: Lab) -> None:
+    """Kill -9 before each write of an install and of a restore, and before each delivery: the next operator goes on.
+
+    An undisturbed run tells the writes. Each kill point has a workload of its own, on which it is met at its first occurrence; all are
+    walked at once, so that each also sees the kills of the others.
+    """
+    first = "k00"
+    with ExitStack() as stack:
+        walk = stack.enter_context(lab.namespace("walk", workload("walk", name=first, replicas=1)))
+        stack.enter_context(parked(lab))
+        killer = Killer()
+        url = stack.enter_context(proxied(lab, killer))
+        points = {}
+        for phase in (_bridged, _freed):
+            points[phase] = _undisturbed(lab, walk, url, killer, phase, first)
+        targets = [f"k{n:02}" for n in range(1, 1 + max(map(len, points.values())))]
+        lab.cluster.apply("\n---\n".join(workload("walk", name=name, replicas=1) for name in targets))
+        lab.cluster.kubectl("wait", "-n", "walk", "--for=condition=Ready", "pod", "--all", "--timeout=180s")
+        before = walk.owned()
+        loads = [stack.enter_context(_loaded(walk, name)) for name in targets]
+        for phase in (_bridged, _freed):
+            killer.aim(dict(zip(targets, points[phase], strict=False)))
+            phase(walk, *targets)
+            for _ in range(len(targets) + 1):
+                with operating(lab, url) as process:
+                    killer.process = process
+                    until(lambda p=process: p.poll() is not None or _done(walk, phase, targets), f"{phase.__name__}, or a kill", walk.traces)
+            assert not killer.aims, f"never came to {killer.aims}"
+            assert _done(walk, phase, targets)
+        assert walk.owned() == before
+    for load in loads:
+        assert not load.told["failed"] and load.told["ok"], load
+
+
+class Killer:
+    """Sees the requests of an operator, and kills it before those that it aims at. deeds: the writes, by target, in order."""
+
+    process: subprocess.Popen[bytes]
+
+    def __init__(self) -> None:
+        self.deeds: list[tuple[str, str]] = []
+        self.aims: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def aim(self, points: dict[str, str]) -> None:
+        """Kill before the deed of each target, once."""
+        self.deeds, self.aims = [], points
+
+    def __call__(self, request: Request) -> bytes | None:
+        if not request.writes or "/leases" in request.path:
+            return leading(request)
+        found = re.search(r"\bk\d\d\b", request.path + request.body)
+        if not found:
+            return None
+        with self._lock:
+            if self.process.poll() is not None:
+                return b""
+            target, deed = found[0], _deed(request)
+            self.deeds.append((target, deed))
+            if self.aims.get(target) != deed:
+                return None
+            del self.aims[target]
+            self.process.kill()
+            self.process.wait()
+            return b""
+
+
+_ABOUT = ("image", names.HELD, names.ORIGINAL_IMAGE, names.DRAINED_SINCE, names.CONFIRMED, names.WAITS_SINCE, "labels", "annotations", "state")
+"""What a patch is about: the first of these that it changes."""
+
+
+def _deed(request: Request) -> str:
+    """What a write does, in words that are the same for each target."""
+    kind, name, *sub = unquote(urlsplit(request.path).path).rpartition("/namespaces/")[2].split("/")[1:] + ([] if request.method != "POST" else [""])
+    body = json.loads(request.body or "{}")
+    role = next((r for r in ("shadow", "stand-in") if f"-{r}-" in name), "")
+    if not isinstance(body, list):
+        return " ".join(filter(None, (request.method, kind, role, *sub, labels_of(body).get(names.ROLE) if "metadata" in body else "")))
+    changes = [(o["op"], o["path"].replace("~1", "/")) for o in body if o["op"] != "test"]
+    about = next((f"{op} {a}" for a in _ABOUT for op, path in changes if a in path), "")
+    return " ".join(filter(None, (request.method, kind, role, *sub, about)))
+
+
+def _bridged(space: Namespace, *targets: str) -> None:
+    for target in targets:
+        space.lab.kube.create(space.wanted(target, f"deployment/{target}", [ALICE], user="alice"))
+
+
+def _freed(space: Namespace, *targets: str) -> None:
+    for target in targets:
+        space.remove(target)
+
+
+def _done(space: Namespace, phase: Callable[..., None], targets: list[str]) -> bool:
+    if phase is _freed:
+        return not space.traces()
+    return all(space.state(t) == "ACTIVE" for t in targets) and not space.objects("Pod", f"{names.ROLE}=stand-in")
+
+
+def _undisturbed(lab: Lab, space: Namespace, url: str, killer: Killer, phase: Callable[..., None], target: str) -> list[str]:
+    """The writes of a phase, each kind once, in order."""
+    killer.aim({})
+    with operating(lab, url) as process:
+        killer.process = process
+        phase(space, target)
+        until(lambda: _done(space, phase, [target]), f"{phase.__name__}", space.traces)
+    return list(dict.fromkeys(deed for at, deed in killer.deeds if at == target))[::EVERY]
+
+
+def test_a_throttled_operator_waits_and_goes_on(lab: Lab) -> None:
+    """Each request but the first of all meets 429 with Retry-After before it is let through: lists, writes and deliveries."""
+    met: Counter[str] = Counter()
+
+    def throttled(request: Request) -> bytes | None:
+        where = f"{request.method} {urlsplit(request.path).path}"
+        met[where] += 1
+        if "/leases" in request.path or where.endswith("/gefyra/configmaps") or met[where] > 1:
+            return leading(request)
+        status = {"kind": "Status", "code": 429, "message": "too many requests", "reason": "TooManyRequests"}
+        return response("429 Too Many Requests", status, "Retry-After: 1")
+
+    with lab.namespace("throttled", workload("throttled", replicas=1)) as space, parked(lab), proxied(lab, throttled) as url:
+        before = space.owned()
+        with operating(lab, url), _loaded(space) as load:
+            space.bridge("alice", "deployment/web", ALICE)
+            assert space.ask("web", "-H", "x-user: alice") == "alice"
+            space.remove("alice")
+            space.restored()
+        assert space.owned() == before
+    assert not load.told["failed"], load
+    assert any("/exec" in where for where in met)
+
+
+def test_a_standby_takes_over_from_a_killed_leader(lab: Lab) -> None:
+    """Kill -9 of the leader's process in the middle of an install: another process leads, and the install goes on."""
+    with lab.namespace("leaderless", workload("leaderless", replicas=2)) as space, _loaded(space) as load:
+        before = space.owned()
+        space.lab.kube.create(space.wanted("alice", "deployment/web", [ALICE]))
+        _until_held(space)
+        holder = _holder(lab)
+        strike(lab, lab.kube.get(Key("Pod", "gefyra", lab.leader())), "gefyra")
+        until(lambda: _holder(lab) not in ("", holder), f"another leader than {holder}")
+        _until_active(space, "alice")
+        assert space.ask("web", "-H", "x-user: alice") == "alice"
+        space.remove("alice")
+        space.restored()
+        assert space.owned() == before
+    assert not load.told["failed"], load
+
+
+def test_an_api_server_that_is_away_stops_no_traffic(lab: Lab) -> None:
+    """It is killed while one workload is bridged and another is on its way, and back after 30 s with etcd compacted: 410, and all goes on."""
+    with lab.namespace("outage", workload("outage", replicas=2), workload("outage", name="late", replicas=2)) as space:
+        before = space.owned()
+        space.bridge("alice", "deployment/web", ALICE)
+        with (
+            _loaded(space) as others,
+            _loaded(space, "late") as late,
+            _loaded(space, "web", "--header", "x-user=alice", "--expect-name", "alice") as hers,
+        ):
+            lab.kube.create(space.wanted("bob", "deployment/late", [header("x-user", "bob")]))
+            _until_held(space)
+            addresses = [f"http://{space.address(name)}" for name in ("web", "late")]
+            lab.cluster.stop("kube-apiserver", signal.SIGKILL)
+            try:
+                _compact(lab)
+                time.sleep(_OUTAGE)
+                assert _names(lab, addresses[0], "x-user: alice") == "alice"
+            finally:
+                lab.cluster.start("kube-apiserver")
+            until(lambda: _answers(lab), "the API server")
+            _until_active(space, "bob")
+            assert space.ask("late", "-H", "x-user: bob") == "bob"
+            assert space.state("alice") == "ACTIVE"
+            until(lambda: sum(metric(lab, p["metadata"]["name"], "bascule_relists") for p in _replicas(lab)), "a list after 410")
+        for name in ("alice", "bob"):
+            space.remove(name)
+        space.restored()
+        assert space.owned() == before
+    for load in (others, late, hers):
+        assert not load.told["failed"], load
+    assert not hers.told["misrouted"], hers
+
+
+def test_a_kubelet_that_is_killed_stops_nothing(lab: Lab) -> None:
+    """Kill -9 and start again while one workload is bridged and another is swapped."""
+    with lab.namespace("kubelet", workload("kubelet", replicas=2), workload("kubelet", name="late", replicas=2)) as space:
+        before = space.owned()
+        space.bridge("alice", "deployment/web", ALICE)
+        with _loaded(space) as others, _loaded(space, "late") as late:
+            lab.kube.create(space.wanted("bob", "deployment/late", [header("x-user", "bob")]))
+            _until_held(space)
+            lab.cluster.stop("kubelet", signal.SIGKILL)
+            lab.cluster.start("kubelet")
+            _until_active(space, "bob")
+            assert space.ask("web", "-H", "x-user: alice") == "alice"
+        for name in ("alice", "bob"):
+            space.remove(name)
+        space.restored()
+        assert space.owned() == before
+    for load in (others, late):
+        assert not load.told["failed"], load
+
+
+def test_a_carrier_comes_back_with_its_configuration_and_no_operator(lab: Lab) -> None:
+    """Kill -9 of its nginx; when the operator is there again, it confirms the new container."""
+    with lab.namespace("alone", workload("alone", replicas=1)) as space:
+        before = space.owned()
+        space.bridge("alice", "deployment/web", ALICE)
+        original = _original(space)
+        with _no_operator(lab):
+            strike(lab, original)
+            until(lambda: _original(space)["status"]["containerStatuses"][0]["restartCount"] == 2 and _ready(_original(space)), "the carrier")
+            until(lambda: space.ask("web").startswith("web-shadow-"), "the shadow to answer")
+            assert space.ask("web", "-H", "x-user: alice") == "alice"
+        until(lambda: _confirms(_original(space)), "the new container to be confirmed", lambda: json.dumps(annotations_of(_original(space))))
+        _until_active(space, "alice")
+        space.remove("alice")
+        space.restored()
+        assert space.owned() == before
+
+
+def test_pods_that_go_come_back(lab: Lab) -> None:
+    """A shadow deleted, all shadows at once, an original deleted, an original evicted: each time all is bridged again."""
+    with lab.namespace("going", workload("going", replicas=2)) as space:
+        space.bridge("alice", "deployment/web", ALICE)
+        for what, go in _GOING.items():
+            with _loaded(space) as load:
+                gone = go(space)
+                until(lambda g=gone: not g & _uids(space), what)
+                until(lambda: len(_originals(space)) == 2 and all(map(_confirms, _originals(space))), what, lambda: space.told("alice"))
+                until(lambda: len([p for p in _shadows(space) if _ready(p)]) == 2, f"{what}: two shadows")
+                _until_active(space, "alice")
+                assert space.ask("web", "-H", "x-user: alice") == "alice"
+            print(what, load)
+        space.remove("alice")
+        space.restored()
+
+
+def _delete(space: Namespace, pods: list[Obj]) -> set[str]:
+    for pod in pods:
+        space.lab.kube.delete(Key("Pod", space.name, pod["metadata"]["name"]))
+    return {p["metadata"]["uid"] for p in pods}
+
+
+def _evict(space: Namespace) -> set[str]:
+    pod = _original(space)
+    name = pod["metadata"]["name"]
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": space.name}}
+    space.lab.cluster.kubectl("create", "--raw", f"/api/v1/namespaces/{space.name}/pods/{name}/eviction", "-f", "-", stdin=json.dumps(body))
+    return {pod["metadata"]["uid"]}
+
+
+_GOING: dict[str, Callable[[Namespace], set[str]]] = {
+    "a shadow is deleted": lambda space: _delete(space, _shadows(space)[:1]),
+    "all shadows are deleted": lambda space: _delete(space, _shadows(space)),
+    "an original is deleted": lambda space: _delete(space, _originals(space)[:1]),
+    "an original is evicted": _evict,
+}
+
+
+def test_what_others_edit_is_followed_or_put_right(lab: Lab) -> None:
+    """Their Service is followed; ours, our configuration and the labels of our Pods are put right; lost marks are told."""
+    with lab.namespace("edited", workload("edited", replicas=2)) as space:
+        kube = lab.kube
+        service, ours = Key("Service", "edited", "web"), Key("Service", "edited", "web-shadow")
+        space.bridge("alice", "deployment/web", ALICE)
+        with _loaded(space) as load:
+            hash_ = labels_of(_original(space))["pod-template-hash"]
+            ports = kube.get(service)["spec"]["ports"]
+            kube.merge(service, {"spec": {"selector": {"app": "web", "pod-template-hash": hash_}}})
+            kube.merge(service, {"spec": {"ports": [*ports, {"name": "more", "port": 81, "targetPort": 8080}]}})
+            until(lambda: space.ask("web", "-H", "x-user: alice", port=81) == "alice", "alice through the new port")
+            mine = next(o for o in space.objects("Service") if labels_of(o).get(names.ROLE) == "service")
+            ours = Key("Service", "edited", mine["metadata"]["name"])
+            kube.merge(ours, {"spec": {"selector": {"app": "nobody"}}, "metadata": {"labels": {names.TARGET: "other"}}})
+            until(lambda: _same(kube.get(ours), mine), "our Service", lambda: json.dumps(kube.get(ours)))
+            written = next(o for o in space.objects("ConfigMap") if labels_of(o).get(names.ROLE) == "carrier-config")
+            kube.merge(Key("ConfigMap", "edited", written["metadata"]["name"]), {"data": {"nginx.conf": "nothing"}})
+            until(lambda: _same(kube.get(Key("ConfigMap", "edited", written["metadata"]["name"])), written), "our ConfigMap")
+            shadow = _shadows(space)[0]
+            kube.merge(Key("Pod", "edited", shadow["metadata"]["name"]), {"metadata": {"labels": {"app": "web", "pod-template-hash": hash_}}})
+            until(
+                lambda: labels_of(kube.get(Key("Pod", "edited", shadow["metadata"]["name"]))) == labels_of(shadow),
+                "the labels of a shadow",
+                lambda: json.dumps(labels_of(kube.get(Key("Pod", "edited", shadow["metadata"]["name"])))),
+            )
+            _until_active(space, "alice")
+        assert not load.told["failed"], load
+        lost = _original(space)
+        kube.merge(Key("Pod", "edited", lost["metadata"]["name"]), {"metadata": {"annotations": {f"{names.ORIGINAL_IMAGE}app": None}}})
+        until(lambda: "MarksLost" in space.told("alice"), "the lost marks to be told", lambda: space.told("alice"))
+        assert space.ask("web", "-H", "x-user: alice") == "alice"
+        kube.merge(Key("Pod", "edited", lost["metadata"]["name"]), {"metadata": {"annotations": annotations_of(lost)}})
+        until(lambda: "MarksLost" not in space.told("alice"), "the marks to be seen", lambda: space.told("alice"))
+        _until_active(space, "alice")
+        space.remove("alice")
+        space.restored()
+        assert lost["metadata"]["uid"] in _uids(space)
+
+
+def test_an_image_that_cannot_be_pulled_touches_no_live_container(lab: Lab) -> None:
+    """The stand-in fails, the status has kubelet's words; with an image that is there the install goes on."""
+    with lab.namespace("pulling", workload("pulling", replicas=2)) as space, _allowed(lab, "localhost/none:1"), _loaded(space) as load:
+        before = space.owned()
+        lab.kube.create(_mount(space, "shared", providerParameter={"carrierImage": "localhost/none:1"}))
+        mount = Key("GefyraBridgeMount", "gefyra", "shared")
+        until(lambda: "StandInFailed" in _told(lab, mount), "the failure to be told", lambda: _told(lab, mount))
+        until(lambda: "ImagePull" in _told(lab, mount), "kubelet's words", lambda: _told(lab, mount))
+        assert lab.kube.get(mount)["state"] == "PREPARING"
+        assert not [p for p in _originals(space) if "bascule.dev" in json.dumps(p)]
+        lab.kube.merge(mount, {"providerParameter": {"carrierImage": CARRIER}})
+        until(lambda: lab.kube.get(mount).get("state") == "ACTIVE", "the mount to be ACTIVE", lambda: _told(lab, mount))
+        assert "StandInFailed" not in _told(lab, mount)
+        space.bridge("alice", "shared", ALICE)
+        assert space.ask("web", "-H", "x-user: alice") == "alice"
+        space.remove("alice")
+        lab.kube.delete(mount)
+        space.restored()
+        assert space.owned() == before
+    assert not load.told["failed"], load
+
+
+def test_a_restore_goes_on_when_no_stand_in_can_come(lab: Lab) -> None:
+    """An admission policy refuses Pods of ours: after a minute originals go back one by one, and none is missed."""
+    with lab.namespace("refusing", workload("refusing", replicas=2)) as space:
+        before = space.owned()
+        space.bridge("alice", "deployment/web", ALICE)
+        until(lambda: not space.objects("Pod", f"{names.ROLE}=stand-in"), "the stand-in to leave")
+        with _loaded(space) as load, _refused(lab, space):
+            space.remove("alice")
+            until(lambda: all(names.WAITS_SINCE in annotations_of(p) for p in _originals(space)), "originals that wait")
+            space.restored()
+        assert space.owned() == before
+    assert not load.told["failed"], load
+
+
+def test_a_carrier_without_room_keeps_what_it_has(lab: Lab) -> None:
+    """/dev/shm is full: the new configuration is refused, the old one serves, the state says so; with room it is taken."""
+    with lab.namespace("full", workload("full", replicas=1)) as space:
+        before = space.owned()
+        space.bridge("alice", "deployment/web", ALICE)
+        inside = ("exec", "-n", "full", _original(space)["metadata"]["name"], "--", "/carrier2/bin/sh", "-c")
+        with _loaded(space) as load:
+            lab.cluster.kubectl(*inside, "dd if=/dev/zero of=/dev/shm/filler bs=64k || :")
+            lab.kube.create(space.wanted("bob", "deployment/web", [header("x-user", "bob")]))
+            until(lambda: "cannot" in _said(lab), "the refusal to be told", lambda: space.told("bob"))
+            assert space.state("bob") != "ACTIVE"
+            assert space.ask("web", "-H", "x-user: alice") == "alice"
+            assert space.ask("web", "-H", "x-user: bob").startswith("web-shadow-")
+            lab.cluster.kubectl(*inside, "rm /dev/shm/filler")
+            _until_active(space, "bob")
+            assert space.ask("web", "-H", "x-user: bob") == "bob"
+        assert not load.told["failed"], load
+        for name in ("alice", "bob"):
+            space.remove(name)
+        space.restored()
+        assert space.owned() == before
+
+
+def test_a_target_that_goes_takes_everything_with_it_and_is_bridged_when_it_is_back(lab: Lab) -> None:
+    """Nothing is left but the bridge, which says that its target is missing; a mount without patience goes too."""
+    with lab.namespace("vanishing", workload("vanishing", replicas=1)) as space:
+        lab.kube.create(_mount(space, "brief", missingGracePeriod=0))
+        space.bridge("alice", "deployment/web", ALICE)
+        lab.cluster.kubectl("delete", "deployment", "-n", "vanishing", "web")
+        space.restored()
+        until(lambda: "TargetMissing" in space.told("alice"), "the bridge to say so", lambda: space.told("alice"))
+        assert space.state("alice") in ("ERROR", "MISSING")
+        until(lambda: not [m for m in lab.kube.list_objects("GefyraBridgeMount", "gefyra")[0]], "the mount to go")
+        lab.cluster.apply(workload("vanishing", replicas=1))
+        _until_active(space, "alice")
+        until(lambda: space.ask("web", "-H", "x-user: alice") == "alice", "alice")
+        space.remove("alice")
+        space.restored()
+
+
+@contextmanager
+def _loaded(space: Namespace, service: str = "web", *more: str) -> Iterator[Load]:
+    with space.load("--url", f"http://{space.address(service)}/", "--workers", "2", "--interval", "40ms", *more) as load:
+        yield load
+
+
+def _until_held(space: Namespace) -> None:
+    """A swap is on its way."""
+    until(lambda: space.objects("Pod", f"{names.HELD}=true"), "an original to be held")
+
+
+def _until_active(space: Namespace, name: str) -> None:
+    until(lambda: space.state(name) == "ACTIVE", f"{name} to be ACTIVE", lambda: space.told(name))
+
+
+def _originals(space: Namespace) -> list[Obj]:
+    found = space.objects("Pod", f"app=web,!{names.ROLE}")
+    return [p for p in found if not p["metadata"].get("deletionTimestamp")]
+
+
+def _original(space: Namespace) -> Obj:
+    return _originals(space)[0]
+
+
+def _shadows(space: Namespace) -> list[Obj]:
+    return [p for p in space.objects("Pod", f"{names.ROLE}=shadow") if not p["metadata"].get("deletionTimestamp")]
+
+
+def _uids(space: Namespace) -> set[str]:
+    return {p["metadata"]["uid"] for p in space.objects("Pod")}
+
+
+def _ready(pod: Obj) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
+
+
+def _confirms(pod: Obj) -> bool:
+    """Whether it is ready, with a carrier that has confirmed its configuration."""
+    said = annotations_of(pod).get(f"{names.CONFIRMED}app", "")
+    return _ready(pod) and bool(said) and said.endswith(f"@{pod['status']['containerStatuses'][0]['containerID']}")
+
+
+def _same(obj: Obj, other: Obj) -> bool:
+    parts = ("data", "spec")
+    return labels_of(obj) == labels_of(other) and all(obj.get(p) == other.get(p) for p in parts)
+
+
+def _holder(lab: Lab) -> str:
+    return str(lab.kube.get(Key("Lease", "gefyra", "bascule-operator"))["spec"]["holderIdentity"])
+
+
+def _replicas(lab: Lab) -> list[Obj]:
+    return lab.kube.list_objects("Pod", "gefyra", "app.kubernetes.io/name=gefyra-operator")[0]
+
+
+def _answers(lab: Lab) -> bool:
+    try:
+        return bool(lab.kube.list_objects("Pod", "gefyra"))
+    except KubeError:
+        return False
+
+
+def _names(lab: Lab, url: str, said: str) -> str:
+    return str(json.loads(lab.cluster.run("curl", "-sS", "-m", "5", "-H", said, url))["name"])
+
+
+def _compact(lab: Lab) -> None:
+    """Let etcd forget all but the present (its JSON gateway, API v3)."""
+    url = "http://127.0.0.1:2379/v3/kv"
+    found = json.loads(lab.cluster.run("curl", "-sS", "-d", '{"key": "AA=="}', f"{url}/range"))
+    said = {"revision": found["header"]["revision"], "physical": True}
+    assert "header" in json.loads(lab.cluster.run("curl", "-sS", "-d", json.dumps(said), f"{url}/compaction"))
+
+
+@contextmanager
+def _no_operator(lab: Lab) -> Iterator[None]:
+    deployment = ("-n", "gefyra", "deployment/gefyra-operator")
+    lab.cluster.kubectl("scale", *deployment, "--replicas=0")
+    until(lambda: not _replicas(lab), "the operator to end")
+    try:
+        yield
+    finally:
+        lab.cluster.kubectl("scale", *deployment, "--replicas=2")
+        lab.cluster.kubectl("rollout", "status", *deployment, "--timeout=180s")
+
+
+@contextmanager
+def _allowed(lab: Lab, *more: str) -> Iterator[None]:
+    """Further carrier images in the settings."""
+    settings = Key("ConfigMap", "gefyra", "bascule")
+    lab.kube.merge(settings, {"data": {"carrierImages": " ".join(more)}})
+    try:
+        yield
+    finally:
+        lab.kube.merge(settings, {"data": {"carrierImages": ""}})
+
+
+@contextmanager
+def _refused(lab: Lab, space: Namespace) -> Iterator[None]:
+    """No Pod that shows the role of a stand-in is admitted to the namespace."""
+    group = "admissionregistration.k8s.io/v1"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    selected = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": space.name}}, "resourceRules": [rule]}
+    said = {"expression": f"object.metadata.?labels[?'{names.ROLE}'].orValue('') != 'stand-in'"}
+    spec = {"failurePolicy": "Fail", "matchConstraints": selected, "validations": [said]}
+    policy = {"apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": space.name}, "spec": spec}
+    bound = {"policyName": space.name, "validationActions": ["Deny"]}
+    binding = {"apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": space.name}, "spec": bound}
+    lab.cluster.apply(f"{json.dumps(policy)}\n---\n{json.dumps(binding)}")
+    try:
+        until(lambda: _refuses(lab, space), "the policy to hold")
+        yield
+    finally:
+        lab.cluster.kubectl("delete", "validatingadmissionpolicy,validatingadmissionpolicybinding", space.name)
+
+
+def _refuses(lab: Lab, space: Namespace) -> bool:
+    pod = {"containers": [{"name": "app", "image": CARRIER}]}
+    metadata = {"name": "probe", "namespace": space.name, "labels": {names.ROLE: "stand-in"}}
+    dry = ("create", "--dry-run=server", "-f", "-")
+    try:
+        lab.cluster.kubectl(*dry, stdin=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod}))
+    except Exception as error:  # noqa: BLE001
+        return "denied" in str(error)
+    return False
+
+
+def _mount(space: Namespace, name: str, **more: Any) -> Obj:
+    return {
+        "apiVersion": "gefyra.dev/v1",
+        "kind": "gefyrabridgemount",
+        "metadata": {"name": name, "namespace": "gefyra", "labels": {"test": space.name}},
+        "provider": "carrier2",
+        "target": "deployment/web",
+        "targetNamespace": space.name,
+        **more,
+    }
+
+
+def _told(lab: Lab, key: Key) -> str:
+    return json.dumps(lab.kube.get(key).get("status"))
+
+
+def _said(lab: Lab) -> str:
+    """The leader's log."""
+    return lab.cluster.kubectl("logs", "-n", "gefyra", lab.leader())

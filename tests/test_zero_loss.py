@@ -1,0 +1,132 @@
+"""No request is lost when a bridge comes, changes or goes; a rollout, or more and fewer Pods, cost no more than without bridges.
+
+The load opens a connection for each request, sends POSTs, repeats none and counts everything but the expected answer as lost; the
+application ends at once on SIGTERM, as many do. Clients that keep connections are served without a loss by an application that ends
+gracefully: whoever kills an application that does not, for whatever reason, kills the requests in it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.live.lab import Lab, Load, Namespace, header, prefix, until, workload
+
+RUNS = 5
+REST = 3.0
+"""Seconds of load before and after, so that a loss shows that comes late."""
+
+
+def lost(load: Load) -> int:
+    """Requests that were not answered as they should have been."""
+    assert load.told["sent"] > 100, str(load)
+    return int(load.told["failed"]) + int(load.told["misrouted"])
+
+
+def rolled(shop: Namespace, name: str) -> None:
+    """Roll the Deployment out anew, as its owner does."""
+    shop.lab.cluster.kubectl("rollout", "restart", "-n", shop.name, f"deployment/{name}")
+    shop.lab.cluster.kubectl("rollout", "status", "-n", shop.name, f"deployment/{name}", "--timeout=180s")
+
+
+def scaled(shop: Namespace, name: str, replicas: int) -> None:
+    """Have so many Pods, and wait until there are."""
+    shop.lab.cluster.kubectl("scale", "-n", shop.name, f"deployment/{name}", f"--replicas={replicas}")
+    until(lambda: len(shop.objects("Pod", f"app={name},!bascule.dev/role")) == replicas, f"{replicas} Pods of {name}")
+    shop.lab.cluster.kubectl("rollout", "status", "-n", shop.name, f"deployment/{name}", "--timeout=180s")
+
+
+def carried(shop: Namespace, name: str) -> bool:
+    """Whether every Pod of the Deployment is bridged, and nothing moves."""
+    pods = shop.objects("Pod", f"app={name},!bascule.dev/role")
+    held = [p for p in pods if "bascule.dev/held" in p["metadata"]["labels"]]
+    return shop.state("alice") == "ACTIVE" and all("bascule.dev/carrier" in p["metadata"]["labels"] for p in pods) and not held
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+def test_first_bridge_rule_changes_and_last_bridge_lose_nothing(lab: Lab, run: int) -> None:
+    """0 lost of thousands, from before the first bridge until after the last, ten rule changes between."""
+    name = f"zero{run}"
+    with lab.namespace(name, workload(name)) as shop:
+        url = f"http://{shop.address('web')}/"
+        with shop.load("--url", url) as anybody:
+            time.sleep(REST)
+            shop.bridge("alice", "deployment/web", header("x-user", "alice"))
+            for change in range(5):
+                shop.bridge("bob", "deployment/web", prefix(f"/api{change}"))
+                assert shop.ask("web", path=f"/api{change}/x") == "bob"
+                shop.remove("bob")
+                until(lambda path=f"/api{change}/x": shop.ask("web", path=path) != "bob", "bob's rule to go")
+            shop.remove("alice")
+            shop.restored()
+            time.sleep(REST)
+        assert lost(anybody) == 0, str(anybody)
+
+
+def test_clients_that_keep_connections_lose_nothing(lab: Lab) -> None:
+    """HTTP keep-alive and gRPC, from before the first bridge until after the last, with an application that ends gracefully."""
+    with lab.namespace("keep", workload("keep", args=["--graceful"])) as shop:
+        address = shop.address("web")
+        with shop.load("--url", f"http://{address}/", "--keepalive") as http, shop.load("--grpc", f"{address}:9090") as grpc:
+            time.sleep(REST)
+            shop.bridge("alice", "deployment/web", header("x-user", "alice"))
+            time.sleep(REST)
+            shop.remove("alice")
+            shop.restored()
+            time.sleep(REST)
+        assert (lost(http), lost(grpc)) == (0, 0), f"{http} {grpc}"
+
+
+def test_clients_that_keep_connections_reach_the_user(lab: Lab) -> None:
+    """Whoever was connected before the bridge, or to a stand-in, is routed like everybody else once it stands."""
+    with lab.namespace("reach", workload("reach", args=["--graceful"])) as shop:
+        url = f"http://{shop.address('web')}/"
+        with shop.load("--url", url, "--keepalive", "--header", "x-user=alice"):
+            shop.bridge("alice", "deployment/web", header("x-user", "alice"))
+            until(lambda: not [t for t in shop.traces() if "stand-in" in t], "the stand-in to have left")
+            with shop.load("--url", url, "--keepalive", "--header", "x-user=alice", "--expect-name", "alice") as later:
+                time.sleep(REST)
+        assert lost(later) == 0, str(later)
+
+
+def test_a_rollout_costs_no_more_than_without_bridges(lab: Lab) -> None:
+    """The same rollout of the same Deployment with and without a bridge, one after the other."""
+    with lab.namespace("roll", workload("roll")) as shop:
+        url = f"http://{shop.address('web')}/"
+        with shop.load("--url", url) as alone:
+            time.sleep(REST)
+            rolled(shop, "web")
+            time.sleep(REST)
+        shop.bridge("alice", "deployment/web", header("x-user", "alice"))
+        with shop.load("--url", url) as bridged:
+            time.sleep(REST)
+            rolled(shop, "web")
+            until(lambda: carried(shop, "web"), "the new Pods to be bridged", lambda: shop.told("alice"))
+            time.sleep(REST)
+        print(f"rollout: {lost(alone)} of {alone.told['sent']} lost without a bridge, {lost(bridged)} of {bridged.told['sent']} with")
+        assert lost(bridged) <= lost(alone), f"{alone} {bridged}"
+
+
+def test_more_and_fewer_pods_cost_no_more_than_without_bridges(lab: Lab) -> None:
+    """Up loses nothing; down costs what it costs without a bridge."""
+    with lab.namespace("scale", workload("scale", replicas=2)) as shop:
+        url = f"http://{shop.address('web')}/"
+        with shop.load("--url", url) as alone:
+            time.sleep(REST)
+            scaled(shop, "web", 4)
+            scaled(shop, "web", 2)
+            time.sleep(REST)
+        shop.bridge("alice", "deployment/web", header("x-user", "alice"))
+        with shop.load("--url", url) as up:
+            time.sleep(REST)
+            scaled(shop, "web", 4)
+            until(lambda: carried(shop, "web"), "the new Pods to be bridged", lambda: shop.told("alice"))
+            time.sleep(REST)
+        with shop.load("--url", url) as down:
+            time.sleep(REST)
+            scaled(shop, "web", 2)
+            time.sleep(REST)
+        print(f"scale: {lost(alone)} of {alone.told['sent']} lost without a bridge, {lost(up)} up and {lost(down)} down with")
+        assert lost(up) == 0, str(up)
+        assert lost(down) <= lost(alone), f"{alone} {down}"
