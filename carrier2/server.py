@@ -105,8 +105,8 @@ def decision(dispatch: Dispatch, listener: Listener, name: str, first: str) -> I
     send it to. `${name}_to`: the upstream that answers. `${name}_way`: the location, as in `shared`.
     """
     port, pick, own, route = listener.port, f"${name}_pick", f"${name}_own", f"${name}_route"
-    probe = regex("^kube-probe/")
-    yield mapping("$http_user_agent", pick, ("default", first), (probe, ""), note=f"port {port}: probes stay in the cluster")
+    probe = regex("^kube-(?:probe|lifecycle)/")
+    yield mapping("$http_user_agent", pick, ("default", first), (probe, ""), note=f"port {port}: probes and hooks stay in the cluster")
     yield upstreams.own(dispatch, port, own)
     entries = [(key(bridge), to) for bridge, to in processes.routes(listener).items()]
     yield mapping(pick, route, ("default", ""), *entries, note=f"port {port}: whose process")

@@ -90,5 +90,6 @@ CODES: dict[str, Code] = {
     "PodFailed": Code("warning", "A Pod of the target has failed or was evicted; it is left alone.", "Delete it when you have read why."),
     "MountExpired": Code("warning", "The mount's sunset lies in the past: it is removed.", "Create it again with a later sunset."),
     "StandInFailed": Code("warning", "A carrier does not serve in the Pod that is to stand in for an original. On the way in no live container is touched; on the way back the originals go one by one after a minute.", "Read the reason; typical: pull secret, admission policy, node full."),
+    "ConfigRefused": Code("warning", "A carrier has not taken its configuration, and serves on with the one it had.", "Mend what the carrier names: a certificate's path, room in its memory; it is tried again by itself."),
     "ShadowNotReady": Code("warning", "A shadow does not become ready; the originals go on serving.", "Read the shadow's events: `kubectl describe pod`."),
 }

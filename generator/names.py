@@ -21,6 +21,7 @@ MANAGER = "bascule"
 ROLE = f"{GROUP}/role"  # shadow, stand-in, service, carrier-config, policy: on every object of ours
 TARGET = f"{GROUP}/target"  # id of the workload: on every object of ours
 CARRIER = f"{GROUP}/carrier"  # id of the workload: on an original from its hold until it is restored, and on a stand-in
+SERVES = f"{GROUP}/serves"  # "true" on a shadow that Service Y' selects
 HELD = f"{GROUP}/held"  # "true" on a Pod kept out of its Services' endpoints
 
 # annotations
@@ -38,10 +39,12 @@ ORIGINAL_IMAGE = "original-image.bascule.dev/"
 REPLACED = "replaced-container.bascule.dev/"  # containerID that an image patch is replacing
 CONFIRMED = "carrier-config.bascule.dev/"  # <hash>@<containerID> that the carrier has confirmed
 
+REFUSED = "carrier-refused.bascule.dev/"  # <hash> and why the carrier has not taken that configuration
+
 # kube-proxy syncs at most once a second (--iptables-min-sync-period 1s); measured: 1.2 s loses nothing
 SETTLE_SECONDS = 1.2
 
-BOUND_TO_US = (f"{GROUP}/", ORIGINAL_IMAGE, REPLACED, CONFIRMED)
+BOUND_TO_US = (f"{GROUP}/", ORIGINAL_IMAGE, REPLACED, CONFIRMED, REFUSED)
 
 
 def is_ours(key: str) -> bool:

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def sleeping(job: dict[str, Any]) -> dict[str, Any]:
         app.apply(job["conf"])
         for hook in job["hooks"]:
             process = subprocess.Popen(app.entering(hook))
-            until(lambda process=process: process.poll() is not None or _sleepers(app.first) != {})
+            until(partial(_sleeps_or_ends, process, app.first))
             told.append([*_sleepers(app.first).values()])
             for number in _sleepers(app.first):
                 os.kill(number, signal.SIGKILL)
@@ -187,6 +188,10 @@ def _sleepers(first: int) -> dict[int, str]:
         except OSError:
             continue
     return found
+
+
+def _sleeps_or_ends(process: subprocess.Popen[bytes], first: int) -> bool:
+    return process.poll() is not None or _sleepers(first) != {}
 
 
 def _main() -> None:

@@ -46,7 +46,7 @@ def winner(seen: Seen | None, bridges: Iterable[Bridge]) -> str:
     """The name of the bridge that gets the request, CLUSTER, or REFUSED when there is nothing to see."""
     if seen is None:
         return REFUSED
-    if seen.headers.get(b"user-agent", b"").startswith(b"kube-probe/"):
+    if seen.headers.get(b"user-agent", b"").startswith((b"kube-probe/", b"kube-lifecycle/")):
         return CLUSTER
     matching = [
         (rank(rule), bridge.created, bridge.name, number)

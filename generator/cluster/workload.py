@@ -38,6 +38,7 @@ class Container:
 
     image: in the spec now. application: the image it had before us.
     replaced: the container an image patch is still replacing, or "". confirmed: `<hash>@<containerID>` or "".
+    refused: `<hash> <why>` of a configuration that the carrier has not taken, or "".
     """
 
     name: str
@@ -49,6 +50,7 @@ class Container:
     ready: bool
     replaced: str
     confirmed: str
+    refused: str
 
     @property
     def carried(self) -> bool:
@@ -176,6 +178,7 @@ def original(pod: Obj) -> Original:
             ready=bool(seen.get("ready")),
             replaced=notes.get(names.REPLACED + name, ""),
             confirmed=notes.get(names.CONFIRMED + name, ""),
+            refused=notes.get(names.REFUSED + name, ""),
         )
     return Original(pod, containers, _gone(pod, containers))
 

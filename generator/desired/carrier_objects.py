@@ -35,7 +35,7 @@ def service(workload: Workload, claims: Mapping[str, Claim], floor: int) -> Obj:
     """Service Y': every shadow, on every port of every targeted container. floor: originals when the mount began."""
     ports = sorted({(p.number, p.protocol) for claim in claims.values() for p in claim.ports if p.protocol in ("TCP", "UDP")})
     entries = [{"name": f"{protocol.lower()}-{n}", "port": n, "protocol": protocol, "targetPort": n} for n, protocol in ports]
-    spec: Obj = {"type": "ClusterIP", "selector": {names.ROLE: "shadow", names.TARGET: workload.id}}
+    spec: Obj = {"type": "ClusterIP", "selector": {names.ROLE: "shadow", names.SERVES: "true", names.TARGET: workload.id}}
     metadata = _metadata(workload, service_name(workload), "service", **{names.FLOOR: str(floor)})
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {**spec, "ports": entries} if entries else spec}
 

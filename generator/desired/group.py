@@ -6,7 +6,7 @@ Mounted or not is no different path: with nothing asked, the wanted images are t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from generator import names
 from generator.asked.intent import Claim
@@ -25,7 +25,7 @@ from generator.desired.patched import patched
 from generator.desired.preflight import preflight
 from generator.desired.revisions import Revision, own_shadows, revisions
 from generator.desired.scene import Face, Scene, face_of
-from generator.desired.shadow import our_labels, shadow
+from generator.desired.shadow import shadow, shadow_labels
 from generator.desired.standin import StandIn, stand_in_labels, stand_ins
 from generator.errors import Problem
 
@@ -35,7 +35,7 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     scene = Scene(snapshot, workload, asked)
     concerned = scene.live if asked else tuple(o for o in scene.live if o.touched)
     groups = revisions(workload, (*concerned, *scene.leaving), scene.pinned, scene.floor if asked else 0)
-    ours = our_labels(workload, "shadow")
+    ours = shadow_labels(workload)
     quiet = {n: face_of(scene.space, o, ours).quiet for r in groups for n, o in r.models.items()}
     bodies = {n: shadow(workload, n, r.hash, r.spec, r.originals, quiet[n] or {}) for r in groups for n in r.shadows}
     outcome = Outcome(workload, scene.live, frozenset(c.name for o in scene.live for c in o.containers.values() if c.carried))
@@ -56,6 +56,7 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     configure(outcome, scene, claims, groups, shadows, reached)
     covering = stand_ins(scene.space, workload, groups, {c: scene.carrier(c) for c in claims})
     faces = _faces(scene, covering)
+    outcome.warn(_refused(scene, live["stand-in"].values(), outcome.configs))
     outcome.walk = _walk(scene, wanted, groups, shadows, covering, live["stand-in"], faces, outcome)
 
     for item in scene.live:
@@ -75,6 +76,16 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
         keep_rest(outcome, scene)
     leave_foreign(outcome, scene)
     return outcome
+
+
+def _refused(scene: Scene, stand_ins: Iterable[Obj], configs: Mapping[str, str]) -> Iterator[Problem]:
+    """What carriers have said against the configuration of now."""
+    for pod in (*scene.live, *map(original, stand_ins)):
+        for c in pod.containers.values():
+            refused, _, why = c.refused.partition(" ")
+            if refused and refused == configs.get(c.name):
+                place = f"{scene.workload} Pod {pod.name} container {c.name}"
+                yield Problem("ConfigRefused", place, why, "Mend what the carrier names; it is tried again by itself.")
 
 
 def _faces(scene: Scene, covering: Mapping[str, StandIn]) -> dict[str, Face]:
@@ -135,7 +146,6 @@ def _walk(
             stand_ins=live,
             covers={o.name: name for name, stand_in in covering.items() for o in stand_in.originals},
             standing=frozenset(n for n, stand_in in covering.items() if stand_in.stands(live.get(n))),
-            informed=informed,
             inside=frozenset(n for n, pod in live.items() if is_inside(space, pod)),
             served=frozenset(o.name for o in scene.live if services_of(space, labels_of(o.pod))),
             listed=listed,

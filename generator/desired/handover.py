@@ -24,7 +24,7 @@ class Facts:
     originals: Pods that can be acted on. own: name of each original's own shadow.
     shadows: every shadow, needed or live -> the live Pod, or None. needed: those that originals need.
     stand_ins: every live stand-in. covers: name of the stand-in for each original. standing: stand-ins that can take over.
-    informed: stand-ins that have confirmed the configuration of now. inside: stand-ins that a Service selects by their labels.
+    inside: stand-ins that a Service selects by their labels.
     served: originals that a Service selects.
     listed: Pod name -> whether every Service that selects it (a stand-in: its original) has it as a ready endpoint.
     drained: whether none has. configs: configuration hash by container, once there is one.
@@ -40,7 +40,6 @@ class Facts:
     stand_ins: Mapping[str, Obj]
     covers: Mapping[str, str]
     standing: frozenset[str]
-    informed: frozenset[str]
     inside: frozenset[str]
     served: frozenset[str]
     listed: Mapping[str, bool]
@@ -83,7 +82,7 @@ class Handover:
     joined: stand-ins are in the target's Services. moving: some original is on its way.
     wanted: stand-ins that somebody needs. staying: live ones of before, in the Services until the originals serve.
     retiring: live ones nobody needs, and since when no endpoint lists them ("" while one does).
-    kept: shadows that stay for now.
+    kept: shadows that nobody needs and that stay for now. resting: those to which no carrier sends requests, and since when.
     """
 
     originals: Mapping[str, Next]
@@ -93,6 +92,7 @@ class Handover:
     staying: frozenset[str]
     retiring: Mapping[str, str]
     kept: frozenset[str]
+    resting: Mapping[str, str]
 
 
 PATIENCE = 60.0
@@ -120,16 +120,23 @@ def decide(facts: Facts) -> Handover:
     needed = frozenset(changing - {""}) | (facts.stand_ins.keys() & set(facts.covers.values()) if joined else frozenset())
     staying = facts.inside - needed if joined else frozenset()
     retiring = {name: _drain(name, pod, facts) for name, pod in facts.stand_ins.items() if name not in needed | staying}
-    kept = frozenset(n for n in facts.shadows if n in facts.needed or not _replaced(facts))
-    return Handover(steps, joined, moving, needed, staying, retiring, kept)
+    surplus = {name: pod for name, pod in facts.shadows.items() if pod and name not in facts.needed}
+    resting = {name: annotations_of(pod).get(names.DRAINED_SINCE) or facts.now for name, pod in surplus.items() if _replaced(facts)}
+    kept = frozenset(name for name in surplus if name not in resting or _in_use(resting[name], facts))
+    return Handover(steps, joined, moving, needed, staying, retiring, kept, {n: since for n, since in resting.items() if n in kept})
 
 
 def _replaced(facts: Facts) -> bool:
     """Whether nobody leans on a surplus shadow any more: each carrier has confirmed the configuration of now, and its own shadow serves."""
-    if not facts.stand_ins.keys() <= facts.informed:
+    if facts.stand_ins:
         return False
     carried = [o for o in facts.originals if o.carried]
     return all(facts.alive(facts.own.get(o.name, "")) and _told(o) == _confirmed(o, facts) for o in carried)
+
+
+def _in_use(since: str, facts: Facts) -> bool:
+    """Whether requests may still be on their way to a shadow that no carrier has sent one since: in an old worker, or by Service Y'."""
+    return any(o.touched for o in facts.originals) and seconds_between(since, facts.now) < names.SETTLE_SECONDS
 
 
 def _drain(name: str, pod: Obj, facts: Facts) -> str:

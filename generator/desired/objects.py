@@ -86,10 +86,16 @@ def _slow(scene: Scene, pod: Obj | None) -> list[Problem]:
 
 
 def keep_surplus(outcome: Outcome, live: Mapping[str, Obj]) -> None:
-    """Shadows that no original needs any more, while some carrier may still send them requests."""
+    """Shadows that no original needs any more, while requests may still come to them: out of Service Y' first, then a rest."""
     assert outcome.walk is not None
     for name, pod in live.items():
-        if name in outcome.walk.kept and not has_ended(pod):
+        if name not in outcome.walk.kept or has_ended(pod):
+            continue
+        if since := outcome.walk.resting.get(name):
+            labels = {k: v for k, v in labels_of(pod).items() if k != names.SERVES}
+            notes = {**annotations_of(pod), names.DRAINED_SINCE: since}
+            outcome.add({**pod, "metadata": {**pod["metadata"], "labels": labels, "annotations": notes}}, "leave: no carrier needs it")
+        else:
             outcome.add(pod, "stays until no carrier sends it requests")
 
 

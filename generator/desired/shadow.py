@@ -83,6 +83,11 @@ def our_labels(workload: Workload, role: str) -> dict[str, str]:
     return {names.MANAGED_BY: names.MANAGER, names.ROLE: role, names.TARGET: workload.id}
 
 
+def shadow_labels(workload: Workload) -> dict[str, str]:
+    """Ours, and the one by which Service Y' selects it."""
+    return {**our_labels(workload, "shadow"), names.SERVES: "true"}
+
+
 def shadow(workload: Workload, name: str, revision: str, spec: Obj, originals: Iterable[Original], labels: Mapping[str, str]) -> Obj:
     """A shadow Pod. originals: all of that revision, they own it. labels: those of the application it may show."""
     first, *_ = owners = sorted(originals, key=lambda o: (o.pod["metadata"].get("creationTimestamp") or "", o.name))
@@ -93,7 +98,7 @@ def shadow(workload: Workload, name: str, revision: str, spec: Obj, originals: I
         "metadata": {
             "name": name,
             "namespace": workload.namespace,
-            "labels": {**labels, **our_labels(workload, "shadow")},
+            "labels": {**labels, **shadow_labels(workload)},
             "annotations": {
                 **{k: v for k, v in notes.items() if not names.is_ours(k)},
                 names.WORKLOAD: f"{workload.kind}/{workload.name}",

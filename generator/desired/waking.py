@@ -24,7 +24,8 @@ def _waiting(desired: Desired) -> Iterator[tuple[str, float]]:
             for step in outcome.walk.originals.values():
                 yield step.drained_since, names.SETTLE_SECONDS
                 yield step.waits_since, PATIENCE
-            yield from ((since, names.SETTLE_SECONDS) for since in outcome.walk.retiring.values())
+            resting = (*outcome.walk.retiring.values(), *outcome.walk.resting.values())
+            yield from ((since, names.SETTLE_SECONDS) for since in resting)
 
 
 def next_sunset(intent: Intent, now: str) -> float | None:

@@ -12,11 +12,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from generator import names
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj
-from generator.live.deliver import deliver
+from generator.desired.carrier_objects import config_hash
+from generator.live.deliver import ConfigRefused, deliver
 from generator.live.failures import Conflict, Invalid, KubeError, NotFound
 from generator.live.kube import Kube
-from generator.plan import Change
+from generator.plan import Change, Delivery
 
 
 @dataclass
@@ -90,10 +92,20 @@ def _write(kube: Kube, change: Change, seen: Callable[[Key, Obj | None], None]) 
         seen(change.key, kube.create(change.body))
     elif change.op == "patch":
         for delivery in change.deliver:
-            deliver(kube, change.key, delivery)
+            try:
+                deliver(kube, change.key, delivery)
+            except ConfigRefused as error:
+                seen(change.key, kube.merge(change.key, refusal(delivery, error)))
+                raise
         seen(change.key, kube.patch(change.key, change.patch, change.subresource))
     else:
         seen(change.key, kube.delete(change.key, change.uid))
+
+
+def refusal(delivery: Delivery, error: ConfigRefused) -> Obj:
+    """What is noted on the Pod, so that its bridges can tell; it goes with the next patch that the carrier's answer allows."""
+    why = f"{config_hash(delivery.text)} {' '.join(str(error).split())[:500]}"
+    return {"metadata": {"annotations": {names.REFUSED + delivery.container: why}}}
 
 
 def is_stale(change: Change, error: KubeError) -> bool:

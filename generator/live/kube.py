@@ -205,7 +205,7 @@ class Account(KubernetesHTTPAdapter):  # type: ignore[misc]  # pykube has no typ
 
 
 def written(body: object) -> bytes:
-    """JSON as the API server writes it (Go's encoding/json): of a patch's `test` it compares a text byte by byte, as it is spelled (tried)."""
+    """JSON as the API server writes it (Go's encoding/json): the text of a patch's `test` it compares as it is spelled (tried)."""
     text = json.dumps(body, ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

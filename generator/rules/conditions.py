@@ -26,7 +26,7 @@ MAX_VALUE: Final = 1024
 """Bytes of one value."""
 MAX_RULE: Final = MAX_TOKEN // 2
 """Bytes of all names and values of a rule; quoting can double them."""
-KUBE_PROBE: Final = "kube-probe/"
+KUBELET: Final = ("kube-probe/", "kube-lifecycle/")
 """What the User-Agent of kubelet's probes starts with; they never go to a bridge."""
 
 

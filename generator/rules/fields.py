@@ -13,7 +13,7 @@ from urllib.parse import quote_from_bytes
 
 from carrier2.dispatch import Kind
 from generator.rules.automaton import ALL, Automaton, among, avoiding, of_regex
-from generator.rules.conditions import KUBE_PROBE
+from generator.rules.conditions import KUBELET
 from generator.rules.language import parse
 
 Field = tuple[Kind, str]
@@ -42,7 +42,7 @@ def visible(field: Field) -> tuple[Automaton, ...]:
     """Together, the words that nginx can see in a field and a rule can match; never the empty one."""
     kind, _ = field
     if field == ("header", "user-agent"):
-        return _VISIBLE[kind], avoiding(KUBE_PROBE.encode(), "prefix")
+        return _VISIBLE[kind], *(avoiding(agent.encode(), "prefix") for agent in KUBELET)
     if kind == "method":
         return _VISIBLE[kind], avoiding(b"TRACE"), avoiding(b"CONNECT")
     return (_HOST if field == ("header", "host") else _VISIBLE[kind],)
@@ -52,7 +52,7 @@ def seen_there(field: Field) -> str:
     """What `visible` lets through, as the end of a sentence."""
     kind, name = field
     if field == ("header", "user-agent"):
-        return "kubelet's probes (kube-probe/...) never go to a bridge"
+        return "kubelet's probes and hooks (kube-probe/..., kube-lifecycle/...) never go to a bridge"
     return {
         "path": "a path begins with / and holds no //, /./, /../ or NUL once nginx has decoded it",
         "method": "a method is made of capitals, - and _, and nginx answers TRACE and CONNECT itself, with 405",

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from carrier2.dispatch import Condition, Kind
 from generator.rules import language
-from generator.rules.conditions import KUBE_PROBE, field_holds, needs, subject
+from generator.rules.conditions import KUBELET, field_holds, needs, subject
 from generator.rules.request import Refused, Request, request
 
 __all__ = [
@@ -91,7 +91,7 @@ def holds(condition: Condition, asked: Request) -> bool:
 
 def decide(asked: Request, candidates: Iterable[Candidate]) -> tuple[Candidate | None, tuple[Verdict, ...]]:
     """Who gets the request (None: the cluster), and a verdict for each candidate in order of precedence."""
-    probe = asked.headers.get("user-agent", b"").startswith(KUBE_PROBE.encode())
+    probe = asked.headers.get("user-agent", b"").startswith(tuple(map(str.encode, KUBELET)))
     winner: Candidate | None = None
     verdicts = []
     for candidate in ordered(candidates):

@@ -169,10 +169,9 @@ def operating(lab: Lab, url: str) -> Iterator[subprocess.Popen[bytes]]:
         config = Path(folder, "kubeconfig")
         config.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": "it", **named}))
         ports = [f"--webhook-port={webhook}", f"--port={inside}"]
-        log = Path(lab.cluster.logs, "operator.log").open("ab")
-        command = [Path(sys.executable).with_name("bascule"), "operate", *ports]
-        process = subprocess.Popen(command, env={**os.environ, "KUBECONFIG": str(config)}, stderr=log)
-        log.close()
+        command = [str(Path(sys.executable).with_name("bascule")), "operate", *ports]
+        with Path(lab.cluster.logs, "operator.log").open("ab") as log:
+            process = subprocess.Popen(command, env={**os.environ, "KUBECONFIG": str(config)}, stderr=log)
         try:
             yield process
         finally:

@@ -135,7 +135,8 @@ class Namespace:
     def ask(self, service: str, *arguments: str, port: int = 80, path: str = "/") -> str:
         """The name of the process that answers a request to a Service ("" if none does)."""
         url = f"http://{self.address(service)}:{port}{path}"
-        done = subprocess.run(self.lab.cluster.inside("curl", "-sS", "-m", "5", *arguments, url), capture_output=True, text=True, check=False)
+        command = self.lab.cluster.inside("curl", "-sS", "-m", "5", *arguments, url)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         try:
             return str(json.loads(done.stdout)["name"])
         except (ValueError, KeyError):
@@ -186,7 +187,7 @@ def furnished(cluster: Cluster) -> Lab:
     for archive in archives():
         cluster.load_image(archive)
     with tempfile.TemporaryDirectory(dir=ROOT / "tests") as folder:
-        found = [_adjusted(o) for o in objects(with_components(Path(folder)))]
+        found = [adjusted(o) for o in objects(with_components(Path(folder)))]
     first = [o for o in found if o["kind"] in ("Namespace", "CustomResourceDefinition")]
     cluster.apply("\n---\n".join(map(json.dumps, first)))
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={PATIENCE:.0f}s")
@@ -212,7 +213,7 @@ def archives() -> tuple[Path, ...]:
     return base, carrier, app, images.build(ROOT, OPERATOR, {"BASE": PYTHON})
 
 
-def _adjusted(obj: Obj) -> Obj:
+def adjusted(obj: Obj) -> Obj:
     """The object with the images of this machine."""
     text = json.dumps(obj)
     for name, local in (("bascule-operator:0.1.0", OPERATOR), ("bascule-carrier2:0.1.0", CARRIER)):

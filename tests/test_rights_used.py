@@ -1,0 +1,101 @@
+"""Least rights on a real server: its audit log shows that the operator uses every right it has, and asks for none that it lacks."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from generator import names
+from generator.cluster.snapshot import Key, Obj, key_of, labels_of
+from tests.cluster.certificates import Authority
+from tests.live.lab import Lab, Namespace, header, until, workload
+from tests.overlay_lab import OPERATOR
+from tests.rights import granted, missing, unneeded, used
+
+ACCOUNT = ("gefyra", "gefyra-operator")
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: audit}
+spec: {podSelector: {matchLabels: {app: web}}, ingress: [{}], policyTypes: [Ingress]}
+"""
+TLS = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: bascule-tls, namespace: audit}
+rules: [{apiGroups: [""], resources: [secrets], resourceNames: [web-tls], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: bascule-tls, namespace: audit}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: bascule-tls}
+subjects: [{kind: ServiceAccount, name: gefyra-operator, namespace: gefyra}]
+"""
+
+
+def test_every_right_is_used_and_none_is_missing(lab: Lab, tmp_path: Path) -> None:
+    """The operator walks through all it can do; other tests of the run count too, but for namespaces that have gone."""
+    with lab.namespace("audit", workload("audit", replicas=2), POLICY, TLS, secret(tmp_path)) as audit:
+        walk(lab, audit)
+        kinds = "roles,rolebindings,clusterroles,clusterrolebindings"
+        rights = granted(json.loads(lab.cluster.kubectl("get", kinds, "-A", "-o", "json"))["items"], ACCOUNT)
+        uses = used((lab.cluster.logs / "audit.log").read_text().splitlines(), OPERATOR)
+        here = {u for u in uses if u.right.namespace in ("", "gefyra", "audit")}
+
+        assert missing(here) == set()
+        assert {r for r in rights if r.namespace in ("", "gefyra", "audit")} == rights
+        assert unneeded(rights, here) == set()
+
+
+def secret(folder: Path) -> str:
+    """A certificate for the workload, as an administrator gives one."""
+    authority = Authority(folder)
+    authority.issue("web", "web", hosts=["web.audit.svc"])
+    data = {f"tls.{end}": b64encode((folder / f"web.{end}").read_bytes()).decode() for end in ("crt", "key")}
+    metadata = {"name": "web-tls", "namespace": "audit"}
+    return json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls", "data": data})
+
+
+def mount() -> Obj:
+    """A mount with TLS on port 9090."""
+    source = {part: {"secret": {"namespace": "audit", "name": "web-tls", "key": key}} for part, key in PARTS.items()}
+    return {
+        "apiVersion": "gefyra.dev/v1",
+        "kind": "gefyrabridgemount",
+        "metadata": {"name": "audit", "namespace": "gefyra", "labels": {"test": "audit"}},
+        "provider": "carrier2",
+        "target": "deployment/web",
+        "targetNamespace": "audit",
+        "targetContainer": "app",
+        "providerParameter": {"9090": {"tls": source}},
+    }
+
+
+PARTS = {"certificate": "tls.crt", "key": "tls.key"}
+
+
+def walk(lab: Lab, space: Namespace) -> None:
+    """A mount, two bridges, other rules, TLS, edited objects, both ends by sunset; and once more, so that events repeat."""
+    lab.kube.create(mount())
+    space.bridge("alice", "audit", header("x-user", "alice"))
+    secure = {"portMappings": ["3001:9090"], "clusterEndpoint": {"9090": f"bob.{space.name}.svc.cluster.local:9090"}}
+    space.bridge("bob", "audit", header("x-user", "bob"), **secure)
+    for user in ("anna", "alice"):
+        lab.kube.merge(BRIDGE, {"providerParameter": {"rules": [{"match": [header("x-user", user)]}]}})
+        until(lambda: space.ask("web", "-H", f"x-user: {user}") == "alice", f"{user}'s rule", lambda: space.told("alice"))  # noqa: B023
+    (service,) = (o for o in space.objects("Service") if names.ROLE in labels_of(o))
+    lab.kube.merge(key_of(service), {"spec": {"selector": {"app": "nothing"}}})
+    until(lambda: lab.kube.get(key_of(service))["spec"]["selector"] == service["spec"]["selector"], "the Service to be put right")
+    lab.kube.merge(Key("NetworkPolicy", space.name, "web"), {"spec": {"ingress": [{"ports": [{"port": 8080}, {"port": 9090}]}]}})
+    until(lambda: all(len(o["spec"]["ingress"][0].get("ports", ())) > 1 for o in space.objects("NetworkPolicy")), "the policy's copy")
+    soon = (datetime.now(UTC) + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for kind, name in (("GefyraBridge", "alice"), ("GefyraBridge", "bob"), ("GefyraBridgeMount", "audit")):
+        lab.kube.merge(Key(kind, "gefyra", name), {"sunset": soon})
+    space.restored()
+    until(lambda: not [*lab.kube.list_objects("GefyraBridge")[0], *lab.kube.list_objects("GefyraBridgeMount")[0]], "the sunset")
+    space.bridge("alice", "deployment/web", header("x-user", "alice"))
+
+
+BRIDGE = Key("GefyraBridge", "gefyra", "alice")
