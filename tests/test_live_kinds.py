@@ -176,7 +176,7 @@ def test_a_mount_and_tls(lab: Lab, tmp_path: Path) -> None:
 def probed(handler: Obj) -> Obj:
     """All three probes of a container; they bear a carrier that has no configuration yet for as long as a busy machine takes."""
     probe = {**handler, "periodSeconds": 1, "timeoutSeconds": 9, "failureThreshold": 30}
-    return {kind: probe for kind in ("startupProbe", "readinessProbe", "livenessProbe")}
+    return dict.fromkeys(("startupProbe", "readinessProbe", "livenessProbe"), probe)
 
 
 @contextmanager

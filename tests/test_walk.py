@@ -149,7 +149,7 @@ def _assert_may_be_held(services: list[Obj], state: World, live: Obj, then: Obj,
         return
     assert seconds_between(annotations_of(live)[names.WAITS_SINCE], now) >= PATIENCE
     for other in state.values():
-        if other["kind"] == "Pod" and labels_of(other).get(names.CARRIER) == target and not is_ours(other) and other is not live:
+        if other["kind"] == "Pod" and labels_of(other).get("only") == labels_of(live)["only"] and not is_ours(other) and other is not live:
             assert names.HELD not in labels_of(other)
             for service in (s for s in services if _selected(s, other)):
                 assert _ready_addresses(state.values(), service) & set(ips_of(other)), f"{other['metadata']['name']} is away too"

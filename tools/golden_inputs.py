@@ -880,6 +880,22 @@ def _stand_in_failed() -> Case:
     return made._replace(title="StandInFailed", intent="The carrier image cannot be pulled: no live container is touched.")
 
 
+@case("problem-config-refused")
+def _config_refused() -> Case:
+    objects, now = active()
+    held = next(o for o in objects if o["kind"] == "ConfigMap")["metadata"]["annotations"]["bascule.dev/config-hash"]
+    one = next(o for o in objects if o["kind"] == "Pod" and "carrier-config.bascule.dev/app" in (o["metadata"].get("annotations") or {}))
+    notes = {k: v for k, v in one["metadata"]["annotations"].items() if not k.startswith("carrier-config")}
+    refused = {**notes, "carrier-refused.bascule.dev/app": f"{held} refused: cannot write to /dev/shm/carrier2/app"}
+    told = {**one, "metadata": {**one["metadata"], "annotations": refused}}
+    return Case(
+        "ConfigRefused",
+        "A carrier has no room for its configuration: it serves on with the one it had, and its bridges say why.",
+        [told if o is one else o for o in objects],
+        now,
+    )
+
+
 @case("problem-shadow-not-ready")
 def _not_ready() -> Case:
     stuck = waiting_for("CrashLoopBackOff", "back-off 10s restarting failed container")

@@ -152,7 +152,7 @@ def apply(
         for wish in writes:
             put(source.kube, wish)
     watched = replace(source, files=(), namespaces=_spaces(source, now, then))
-    ctx.exit(0 if _go_on(watched, concerned, timeout, writes=leader is None) else 1)
+    ctx.exit(0 if _go_on(watched, concerned, timeout) else 1)
 
 
 class Concerned(NamedTuple):
@@ -212,8 +212,11 @@ def _tried(kube: Kube, writes: Iterable[Wish], then: Stream) -> int:
     return int(bool(result.failed))
 
 
-def _go_on(source: Source, concerned: Concerned | None, timeout: float, *, writes: bool) -> bool:
-    """Until what is concerned is ACTIVE or gone, and, if we are who writes, nothing changes any more; whether that was reached."""
+def _go_on(source: Source, concerned: Concerned | None, timeout: float) -> bool:
+    """Until what is concerned is ACTIVE or gone, and, if we are who writes, nothing changes any more; whether that was reached.
+
+    We write while no operator runs: one that ends meanwhile, or has ended without a word, is replaced.
+    """
     from generator.live import apply as live_apply  # noqa: PLC0415  # only when a cluster is written to
     from generator.live.failures import Forbidden  # noqa: PLC0415
 
@@ -223,6 +226,7 @@ def _go_on(source: Source, concerned: Concerned | None, timeout: float, *, write
         def look() -> tuple[tuple[Target | Row, ...], list[str]]:
             nonlocal number
             stream = source.read().usable()
+            writes = live.leader(source.kube, stream.now) is None
             snapshot, desired = stream.judged()
             found = judge(snapshot, desired)
             items = concerned.of(found) if concerned else tuple(i for i in found.items if i.state in MOVING)

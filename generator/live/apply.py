@@ -2,7 +2,8 @@
 
 Writes go in waves, each parallel in itself: what carriers need, then other objects, the Pods, the reports, the deletes. The writes
 of one Pod keep their order, with the configuration delivered before an annotation says that the carrier has confirmed it. When
-something of a wave fails, the next waves are not begun: read again, plan again.
+something of a wave fails, the next waves are not begun: read again, plan again. Only a Pod that cannot be made holds nothing up: no
+change of the same plan needs it yet, and a stand-in that is refused for good must not keep its originals from the way back.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def write(
 
     for wave in waves(changes):
         list(pool.map(chain, wave))
-        if not result.complete:
+        if result.stale or any((c.op, c.key.kind) != ("create", "Pod") for c, _ in result.failed):
             break
     return result
 
