@@ -51,9 +51,9 @@ transparency: .venv/test.stamp ## measure docs/transparency.md and write it
 soak: .venv/test.stamp ## half a million requests against real nginx; half an hour
 	BASCULE_FUZZ_REQUESTS=500000 $(BIN)/pytest tests/test_fuzz.py
 
-bench: .venv/test.stamp ## run each benchmark; half an hour
+bench: .venv/test.stamp ## run each benchmark; three quarters of an hour
 	@tools/bootstrap.sh bench
-	@set -e; for each in generate carrier conflicts startup; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
+	@set -e; for each in generate carrier conflicts startup idle live; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
 
 cluster: .venv/test.stamp ## a Kubernetes of one node to try things out, until Ctrl-C; ten minutes, the first time
 	@tools/bootstrap.sh test

@@ -11,8 +11,8 @@ import pytest
 from carrier2.dispatch import Address, Condition, Destination, Dispatch, Listener, Route
 from carrier2.nginx import render
 from carrier2.relocate import addresses
-from generator.asked.intent import Claim
 from generator.asked.bridge import decode_bridge
+from generator.asked.intent import Claim
 from generator.cluster.ports import Port
 from generator.desired import routing
 from generator.desired.routing import Connection

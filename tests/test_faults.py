@@ -199,13 +199,15 @@ def test_a_standby_takes_over_from_a_killed_leader(lab: Lab) -> None:
 
 
 def test_an_api_server_that_is_away_stops_no_traffic(lab: Lab) -> None:
-    """It is killed while one workload is bridged and another on its way; after 30 s, with etcd compacted (410), all goes on."""
+    """It is killed while one workload is bridged and another on its way; after 30 s, with etcd compacted (410), all goes on.
+
+    Nothing is promised to the one on its way: kube-proxy is back later than the operator, and nobody can see what it routes until then.
+    """
     with lab.namespace("outage", workload("outage", replicas=2), workload("outage", name="late", replicas=2)) as space:
         before = space.owned()
         space.bridge("alice", "deployment/web", ALICE)
         with (
             _loaded(space) as others,
-            _loaded(space, "late") as late,
             _loaded(space, "web", "--header", "x-user=alice", "--expect-name", "alice") as hers,
         ):
             lab.kube.create(space.wanted("bob", "deployment/late", [header("x-user", "bob")]))
@@ -227,7 +229,7 @@ def test_an_api_server_that_is_away_stops_no_traffic(lab: Lab) -> None:
             space.remove(name)
         space.restored()
         assert space.owned() == before
-    for load in (others, late, hers):
+    for load in (others, hers):
         assert not load.told["failed"], load
     assert not hers.told["misrouted"], hers
 
@@ -316,7 +318,9 @@ def test_what_others_edit_is_followed_or_put_right(lab: Lab) -> None:
     with lab.namespace("edited", workload("edited", replicas=2)) as space:
         kube = lab.kube
         service = Key("Service", "edited", "web")
-        space.bridge("alice", "deployment/web", ALICE)
+        mount = Key("GefyraBridgeMount", "gefyra", "shared")
+        kube.create(_mount(space, "shared"))
+        space.bridge("alice", "shared", ALICE)
         with _loaded(space) as load:
             hash_ = labels_of(_original(space))["pod-template-hash"]
             ports = kube.get(service)["spec"]["ports"]
@@ -338,13 +342,15 @@ def test_what_others_edit_is_followed_or_put_right(lab: Lab) -> None:
             _until_active(space, "alice")
         assert not load.told["failed"], load
         lost = _original(space)
-        kube.merge(Key("Pod", "edited", lost["metadata"]["name"]), {"metadata": {"annotations": {f"{names.ORIGINAL_IMAGE}app": None}}})
-        until(lambda: "MarksLost" in space.told("alice"), "the lost marks to be told", lambda: space.told("alice"))
+        at = Key("Pod", "edited", lost["metadata"]["name"])
+        kube.merge(at, {"metadata": {"annotations": {f"{names.ORIGINAL_IMAGE}app": None}}})
+        until(lambda: "MarksLost" in _told(lab, mount), "the lost marks to be told", lambda: _told(lab, mount))
         assert space.ask("web", "-H", "x-user: alice") == "alice"
-        kube.merge(Key("Pod", "edited", lost["metadata"]["name"]), {"metadata": {"annotations": annotations_of(lost)}})
-        until(lambda: "MarksLost" not in space.told("alice"), "the marks to be seen", lambda: space.told("alice"))
+        kube.merge(at, {"metadata": {"annotations": annotations_of(lost)}})
+        until(lambda: "MarksLost" not in _told(lab, mount), "the marks to be seen", lambda: _told(lab, mount))
         _until_active(space, "alice")
         space.remove("alice")
+        kube.delete(mount)
         space.restored()
         assert lost["metadata"]["uid"] in _uids(space)
 
