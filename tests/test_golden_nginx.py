@@ -65,7 +65,15 @@ def carriers() -> Iterator[Carrier]:
                 for container, model in outcome.dispatches.items():
                     claim = ended.desired.intent.claims.get(key, {}).get(container)
                     if claim and name.endswith(f"{outcome.workload.id}-carrier-{container}"):
-                        yield Carrier(case.name, name, conf.rstrip("\n") + "\n", model, claim, ended.now)
+                        yield Carrier(case.name, name, _delivered(conf.rstrip("\n") + "\n", model), model, claim, ended.now)
+
+
+def _delivered(conf: str, model: Dispatch) -> str:
+    """The configuration, with certificates of the container's own volumes where delivered ones lie: here is no volume."""
+    for each in model.listeners:
+        for path, end in ((each.certificate, "crt"), (each.key, "key")):
+            conf = conf.replace(f'"{path}"', f"tls/{each.port}.{end}") if path else conf
+    return conf
 
 
 CARRIERS = list(carriers())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from generator import names
@@ -17,6 +18,7 @@ from generator.desired.handover import PATIENCE
 from generator.desired.waking import next_look
 from generator.plan import Change, plan
 from generator.simulate import World, apply, endpoints, settle, world
+from tests import kube
 from tests.strategies import NOW, Cluster, clusters
 
 LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -31,15 +33,36 @@ PROXY_LAG = 1.0
     lag=st.integers(1, 4),
     slow=st.sets(st.integers(0, 2)),
     cuts=st.dictionaries(st.integers(0, 60), st.integers(0, 6), max_size=8),
+    late=st.booleans(),
 )
-def test_no_request_is_lost(cluster: Cluster, asked: dict[int, int], lag: int, slow: set[int], cuts: dict[int, int]) -> None:
+def test_no_request_is_lost(cluster: Cluster, asked: dict[int, int], lag: int, slow: set[int], cuts: dict[int, int], late: bool) -> None:
     """Through install and restore, also when bridges come and go in the middle: a Service never loses its last ready endpoint, and
     each write is careful. Services that publish unready Pods are the known exception.
 
     asked: round -> the bridges and mounts that stand from then on, as bits; none from round 60 on. lag: kubelets move in every
     lag-th round only, endpoints in each, so it sees them half-way. slow: ordinals of shadows that become ready late. cuts: rounds
-    in which the operator is killed after so many writes.
+    in which the operator is killed after so many writes. late: endpoints are a round behind every other time.
     """
+    _assert_no_request_is_lost(cluster, asked, lag, slow, cuts, late)
+
+
+@pytest.mark.parametrize("number", range(2, 20))
+@pytest.mark.parametrize("late", [False, True])
+def test_a_second_container_is_claimed_in_the_middle(number: int, late: bool) -> None:
+    """A bridge on another container of the same Pods comes in any round of a walk, and goes again: the stand-in that serves goes on
+    serving while one for both containers comes.
+    """
+    containers = [kube.container("app"), kube.container("side", ports=(7000,))]
+    objects = [*kube.deployment("w0", {"app": "w0", "only": "w0"}, containers, 2, 1), kube.service("s0", {"app": "w0"})]
+    where = {"target": "deployment/w0", "targetNamespace": "shop"}
+    first = {**kube.bridge("b0", "", [], ("3000:8080",)), **where, "targetContainer": "app"}
+    second = {**kube.bridge("b1", "", [], ("3001:7000",)), **where, "targetContainer": "side"}
+    _assert_no_request_is_lost(Cluster(tuple(objects), (first, second)), {0: 1, number: 3, 40 - number: 1}, 2, set(), {}, late)
+
+
+def _assert_no_request_is_lost(
+    cluster: Cluster, asked: Mapping[int, int], lag: int, slow: set[int], cuts: Mapping[int, int], late: bool
+) -> None:
     services = _services(cluster.objects)
     state, now, listed = settle(world(cluster.stream), NOW), NOW, dict[str, str]()
     for number in range(120):
@@ -59,10 +82,16 @@ def test_no_request_is_lost(cluster: Cluster, asked: dict[int, int], lag: int, s
             _assert_careful(services, state, change, changed.get(change.key), listed, now)
             state = changed
         now = after(now, 0.4)
-        state = endpoints(state)
+        moved = endpoints(state)
         if number % lag == 0:
-            state = settle(_stalled(settle(state, now), slow if number < 25 else set()), now)
+            moved = settle(_stalled(settle(moved, now), slow if number < 25 else set()), now)
+        state = _behind(moved, state) if late and number % 2 else moved
     assert not [k for k, o in state.items() if is_ours(o)]
+
+
+def _behind(state: World, before: World) -> World:
+    """The state with the endpoints of before."""
+    return {k: before[k] if k in before and k.kind == "EndpointSlice" else o for k, o in state.items()}
 
 
 def _look(state: World, now: str) -> tuple[Desired, tuple[Change, ...]]:
@@ -130,6 +159,8 @@ def _assert_careful(services: list[Obj], state: World, change: Change, then: Obj
     if then is None:
         return
     if is_ours(live):
+        for service in (s for s in services if _selected(s, live) and not _selected(s, then)):
+            assert _ready_addresses(state.values(), service) - set(ips_of(live)), f"{change.key} leaves and nobody else serves"
         if any(_selected(s, then) and not _selected(s, live) for s in services):
             assert labels_of(live)[names.ROLE] == "stand-in"
             assert is_serving(live)
@@ -166,7 +197,15 @@ def _stalled(state: World, slow: set[int]) -> World:
     return result
 
 
+TWO = Cluster(
+    (*kube.deployment("w0", {"app": "w0", "only": "w0"}, [kube.container()], 2, 1), kube.service("s0", {"app": "w0"})),
+    ({**kube.bridge("b0", "", []), "target": "deployment/w0", "targetNamespace": "shop", "targetContainer": "app"},),
+)
+
+
 @LAW
+@example(cluster=TWO, begun=12, how="pending", late=True)
+@example(cluster=TWO, begun=13, how="refused", late=True)
 @given(cluster=clusters(), begun=st.integers(1, 14), how=st.sampled_from(("pending", "refused")), late=st.booleans())
 def test_restore_needs_no_stand_in(cluster: Cluster, begun: int, how: str, late: bool) -> None:
     """The bridges go in any round of an install, and from then on no new stand-in starts, or none can be created: everything becomes
@@ -194,8 +233,7 @@ def test_restore_needs_no_stand_in(cluster: Cluster, begun: int, how: str, late:
             state = changed
         now = after(now, 1.5)
         moved = settle(state, now) if not gone else _without_new_ones(state, now, known)
-        stale = state if late and number % 2 else moved
-        seen = {k: stale[k] if k in stale and k.kind == "EndpointSlice" else o for k, o in moved.items()}
+        seen = _behind(moved, state) if late and number % 2 else moved
         if idle and seen == state == moved:
             break
         state = seen
@@ -223,10 +261,18 @@ def _without_new_ones(state: World, now: str, known: set[str]) -> World:
 
 
 @LAW
-@given(cluster=clusters(), leaves=st.integers(0, 30), victim=st.integers(0, 5), gone=st.integers(10, 30))
-def test_a_shadow_outlives_those_who_send_to_it(cluster: Cluster, leaves: int, victim: int, gone: int) -> None:
+@given(
+    cluster=clusters(),
+    leaves=st.integers(0, 30),
+    victim=st.integers(0, 5),
+    gone=st.integers(10, 30),
+    fails=st.sets(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=20),
+)
+def test_a_shadow_outlives_those_who_send_to_it(cluster: Cluster, leaves: int, victim: int, gone: int, fails: set[tuple[int, int]]) -> None:
     """Whenever a shadow is deleted, no carrier that runs has a configuration which names it: also while an original is being deleted
     (from round `leaves` on, for 4 rounds), and on the way back (from round `gone` on).
+
+    fails: (round, number) of writes that are not done, while those after them are: a carrier that cannot be told.
     """
     state, now, texts = settle(world(cluster.stream), NOW), NOW, dict[str, str]()
     pods = [k for k in state if k.kind == "Pod"]
@@ -241,8 +287,10 @@ def test_a_shadow_outlives_those_who_send_to_it(cluster: Cluster, leaves: int, v
         desired, changes = _look(state, now)
         for outcome in desired.outcomes.values():
             texts |= {config: outcome.texts[c] for c, config in outcome.configs.items()}
-        for change in changes:
+        for index, change in enumerate(changes):
             live = state.get(change.key)
+            if (number, index) in fails:
+                continue
             if change.op == "delete" and live and labels_of(live)[names.ROLE] == "shadow":
                 for address in ips_of(live):
                     assert not [name for name, text in _configurations(state, texts) if f"{address}:" in text]

@@ -94,7 +94,9 @@ class Reconciler:
                 continue
             snapshot = self.mirror.snapshot(clock())
             intent = read(snapshot, self._memory)
-            due |= self._touched(snapshot, intent, events)
+            due |= self._touched(snapshot, intent, events) | ({UNTARGETED} if intent.expired else set())
+            if (wait := next_sunset(intent, snapshot.now)) is not None:
+                self._queue.add(UNTARGETED, wait + 0.001)
             if time.monotonic() >= resync:
                 resync = time.monotonic() + RESYNC_SECONDS
                 self._known = concerned(snapshot, intent)
@@ -144,7 +146,7 @@ class Reconciler:
             self._targets.submit(self._write, key, changes)
             return
         self._failures.pop(key, None)
-        wait = next_sunset(intent, snapshot.now) if key == UNTARGETED else next_look(desired, snapshot.now)
+        wait = next_look(desired, snapshot.now)
         if wait is not None:
             self._queue.add(key, min(wait, RESYNC_SECONDS) + 0.001)
 
