@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo test check lint fix golden docs transparency soak bench cluster api schemas lock hooks clean
+.PHONY: help venv demo test check lint fix golden docs transparency live soak bench cluster api schemas lock hooks clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ docs: .venv/test.stamp ## write the pages of docs/ that are made from code
 
 transparency: .venv/test.stamp ## measure docs/transparency.md and write it
 	$(BIN)/python tools/transparency.py --write
+
+live: .venv/test.stamp ## faults, hostile users, lost requests, used rights, on a whole cluster; half an hour, wants a quiet machine
+	@tools/bootstrap.sh test
+	$(BIN)/pytest -m long
 
 soak: .venv/test.stamp ## half a million requests against real nginx; half an hour
 	BASCULE_FUZZ_REQUESTS=500000 $(BIN)/pytest tests/test_fuzz.py
