@@ -7,7 +7,7 @@ ours nor a Pod of a target; that is a law the tests hold over generated clusters
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from generator.asked.values import Tls
 from generator.cluster.snapshot import MADE, OUR_KINDS, Key, Obj, Snapshot, annotations_of, is_ours, key_of, labels_of
 from generator.cluster.workload import has_ended
 from generator.desired.generate import Desired
+from generator.desired.outcome import Outcome
 from generator.patch import Op, patch
 
 
@@ -53,6 +54,7 @@ class Change:
 def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
     """The changes of this moment, in the order in which they are written."""
     wanted = {key_of(o): o for o in desired.objects}
+    outcomes = {(key.namespace, outcome.workload.id): outcome for key, outcome in desired.outcomes.items()}
     creates: list[Change] = []
     patches: list[Change] = []
     statuses: list[Change] = []
@@ -63,7 +65,7 @@ def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
         if live is None:
             creates.append(Change("create", key, reason, body=obj))
         elif live is not obj and live != obj:
-            for change in _patches(key, live, obj, reason, desired):
+            for change in _patches(key, live, obj, reason, outcomes):
                 (statuses if change.subresource or key.kind in OUR_KINDS.values() else patches).append(change)
     for obj in _owned(snapshot, desired):
         key = key_of(obj)
@@ -86,8 +88,11 @@ def _live(snapshot: Snapshot, key: Key) -> Obj | None:
     return snapshot.space(key.namespace).get(key.kind, key.name)
 
 
-def _patches(key: Key, live: Obj, obj: Obj, reason: str, desired: Desired) -> Iterable[Change]:
-    """One patch of the object and, for a Pod, one of its status: a subresource is a write of its own."""
+def _patches(key: Key, live: Obj, obj: Obj, reason: str, outcomes: Mapping[tuple[str, str], Outcome]) -> Iterable[Change]:
+    """One patch of the object and, for a Pod, one of its status: a subresource is a write of its own.
+
+    outcomes: by namespace and the workload's id.
+    """
     foreign = not is_ours(live) and key.kind != "Pod" and key.kind not in OUR_KINDS.values()
     if key.kind != "Pod":
         yield Change("patch", key, reason, tuple(patch(live, obj)), foreign=foreign)
@@ -97,20 +102,19 @@ def _patches(key: Key, live: Obj, obj: Obj, reason: str, desired: Desired) -> It
     if operations := patch(live, main):
         pairs = zip(live["spec"]["containers"], obj["spec"]["containers"], strict=True)
         restarts = sum(a.get("image") != b.get("image") for a, b in pairs)
-        yield Change("patch", key, reason, tuple(operations), restarts=restarts, deliver=_deliveries(live, obj, desired))
+        yield Change("patch", key, reason, tuple(operations), restarts=restarts, deliver=_deliveries(live, obj, outcomes))
     if obj.get("status", status) != status:
         guarded = [op for op in patch(live, {**live, "status": obj["status"]}) if op["path"] != "/metadata/resourceVersion"]
         yield Change("patch", key, reason, tuple(guarded), subresource="status")
 
 
-def _deliveries(live: Obj, obj: Obj, desired: Desired) -> tuple[Delivery, ...]:
+def _deliveries(live: Obj, obj: Obj, outcomes: Mapping[tuple[str, str], Outcome]) -> tuple[Delivery, ...]:
     """For each carrier whose confirmation this patch writes, the configuration that it confirms."""
     before, notes = annotations_of(live), annotations_of(obj)
     found = []
     for key in sorted(k for k in notes if k.startswith(names.CONFIRMED) and notes[k] != before.get(k)):
         container = key.removeprefix(names.CONFIRMED)
-        workload, namespace = labels_of(obj)[names.CARRIER], obj["metadata"]["namespace"]
-        outcome = next(o for k, o in desired.outcomes.items() if k.namespace == namespace and o.workload.id == workload)
+        outcome = outcomes[obj["metadata"]["namespace"], labels_of(obj)[names.CARRIER]]
         found.append(Delivery(container, outcome.texts[container], outcome.tls.get(container, ())))
     return tuple(found)
 

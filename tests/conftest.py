@@ -30,6 +30,14 @@ def api(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     yield from _shared(request, api_only=True)
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Cluster]:
+    """An API server of a module's own, with the control namespace."""
+    with cluster(api_only=True) as own:
+        own.kubectl("create", "namespace", "gefyra")
+        yield own
+
+
 @pytest.fixture(scope="session")
 def node(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A whole cluster of one node, shared by all tests of a run, with the image images.BASE."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from generator.cluster.snapshot import Snapshot
+from generator.cluster.times import after
+from generator.desired.generate import generate
 from generator.names import digest
+from generator.plan import plan
+from generator.simulate import STEP_SECONDS, World, apply, settle, world
 
 Obj = dict[str, Any]
 NOW = "2026-11-24T22:30:00Z"
@@ -163,3 +169,15 @@ def path(value: str, match: str = "prefix") -> Obj:
 def rule(*conditions: Obj) -> Obj:
     """Conditions that must all hold."""
     return {"match": list(conditions)}
+
+
+def rounds(objects: Iterable[Obj], count: int, now: str = NOW) -> tuple[World, str]:
+    """The cluster after some rounds of an operator, and the time then."""
+    state = settle(world(objects), now)
+    for _ in range(count):
+        snapshot = Snapshot.of(state.values(), now)
+        for change in plan(snapshot, generate(snapshot)):
+            state = apply(state, change, now)
+        now = after(now, STEP_SECONDS)
+        state = settle(state, now)
+    return state, now

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pykube
 import pytest
 from cryptography import x509
 from hypothesis import given, settings
@@ -20,7 +19,8 @@ from generator.cluster.snapshot import Key, Obj
 from generator.live import serve
 from generator.live.certificates import AUTHORITY, CHAIN, CONFIGURATION, HOST, OLDER, SECRET, Kept, keep, renewed, trusting, usable
 from generator.live.kube import Kube
-from tests.cluster.cluster import Cluster, cluster
+from tests.cluster.cluster import Cluster
+from tests.overlay_lab import account
 
 NOW = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)
 FIRST = renewed(None, NOW)
@@ -165,18 +165,10 @@ def test_only_webhooks_of_ours_are_told_whom_to_trust_and_only_once() -> None:
     assert trusting({**live, "webhooks": [hooks[0], hooks[2]]}, FIRST.authorities) == []
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Cluster]:
-    """An API server with the control namespace."""
-    with cluster(api_only=True) as own:
-        own.kubectl("create", "namespace", "gefyra")
-        yield own
-
-
 @pytest.fixture
 def kube(server: Cluster) -> Iterator[Kube]:
     """Its administrator, with webhook configurations that judge nothing here; what is written does not stay."""
-    made = Kube(pykube.KubeConfig.from_file(str(server.kubeconfig)))
+    made = account(server.kubeconfig)
     made.create(configuration(CONFIGURATION, "bridge-parameters.gefyra.dev", "mount-parameters.gefyra.dev"))
     made.create(configuration(OLDER, "held.bascule.dev"))
     yield made
@@ -246,7 +238,7 @@ def test_without_the_older_configuration_nothing_is_missing(kube: Kube, server: 
     rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
     own = {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"], "verbs": ["get", "patch"]}
     server.apply(role("alice", [*rules, own]) + role("bob", rules))
-    alice, bob = (impersonating(server, user) for user in ("alice", "bob"))
+    alice, bob = (account(server.kubeconfig, user) for user in ("alice", "bob"))
     assert keep(alice, NOW) == keep(kube, NOW)
     assert keep(bob, NOW) == keep(kube, NOW)
 
@@ -257,10 +249,3 @@ def role(user: str, rules: list[Obj]) -> str:
     subject, reference = {"kind": "User", "name": user, "apiGroup": group}, {"kind": "ClusterRole", "name": user, "apiGroup": group}
     made: list[Obj] = [{"kind": "ClusterRole", "rules": rules}, {"kind": "ClusterRoleBinding", "roleRef": reference, "subjects": [subject]}]
     return "".join(f"---\n{json.dumps({'apiVersion': f'{group}/v1', 'metadata': meta, **each})}\n" for each in made)
-
-
-def impersonating(server: Cluster, user: str) -> Kube:
-    """The administrator in the place of somebody else."""
-    made = Kube(pykube.KubeConfig.from_file(str(server.kubeconfig)))
-    made._session.headers["Impersonate-User"] = user
-    return made

@@ -18,6 +18,7 @@ from generator.live.kube import Kube
 from generator.simulate import fold
 from tests import kube as build
 from tests.cluster.cluster import Cluster, cluster
+from tests.overlay_lab import account
 
 BORN = "2026-11-24T22:30:00Z"
 NOW = "2026-11-24T22:30:07.250Z"
@@ -147,7 +148,7 @@ def server() -> Iterator[Cluster]:
 @pytest.fixture
 def kube(server: Cluster) -> Kube:
     """Its administrator."""
-    return Kube(pykube.KubeConfig.from_file(str(server.kubeconfig)))
+    return account(server.kubeconfig)
 
 
 def test_the_same_again_is_one_event_with_a_count(kube: Kube) -> None:

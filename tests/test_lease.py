@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-import pykube
 import pytest
 import ruamel.yaml
 from hypothesis import given
@@ -25,7 +24,8 @@ from generator.cluster.times import seconds_between
 from generator.live.failures import Conflict, NotFound
 from generator.live.kube import Kube
 from generator.live.lease import DURATION, LEASE, RETRY, Candidate, Seen, claimed, released, seen, wait
-from tests.cluster.cluster import Cluster, cluster
+from tests.cluster.cluster import Cluster
+from tests.overlay_lab import account
 
 AT = "2026-11-24T22:30:00.000000Z"
 PATIENCE = 120  # seconds until a test gives up
@@ -81,18 +81,10 @@ def test_nobody_follows_a_leader_who_renews(turns: list[tuple[str, float]]) -> N
             lease, written = claimed(lease, who, f"2026-11-24T22:30:{number:02}.000000Z"), now
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Cluster]:
-    """An API server with the control namespace."""
-    with cluster(api_only=True) as own:
-        own.kubectl("create", "namespace", "gefyra")
-        yield own
-
-
 @pytest.fixture
 def kube(server: Cluster) -> Kube:
     """Its administrator; there is no Lease yet."""
-    made = Kube(pykube.KubeConfig.from_file(str(server.kubeconfig)))
+    made = account(server.kubeconfig)
     with suppress(NotFound):
         made.delete(LEASE)
     return made
@@ -231,7 +223,7 @@ def road(kubeconfig: Path, folder: Path) -> Iterator[tuple[Road, Kube]]:
     way = Road(int(server["server"].rpartition(":")[2]))
     server["server"] = f"https://127.0.0.1:{way.port}"
     yaml.dump(config, folder / "kubeconfig")
-    yield way, Kube(pykube.KubeConfig.from_file(str(folder / "kubeconfig")))
+    yield way, account(folder / "kubeconfig")
     way.close()
 
 

@@ -14,23 +14,11 @@ from generator.cluster.times import after
 from generator.desired.generate import Desired, concerned, generate
 from generator.desired.touched import touched_by
 from generator.names import CONTROL_NAMESPACE
-from generator.plan import plan
-from generator.simulate import STEP_SECONDS, World, apply, settle, world
+from generator.simulate import World, settle, world
+from tests import kube
 from tests.strategies import NOW, RULES, Cluster, clusters
 
 LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-
-
-def _after(cluster: Cluster, rounds: int) -> tuple[World, str]:
-    """The cluster after some rounds of an operator."""
-    state, now = settle(world(cluster.stream), NOW), NOW
-    for _ in range(rounds):
-        snapshot = Snapshot.of(state.values(), now)
-        for change in plan(snapshot, generate(snapshot)):
-            state = apply(state, change, now)
-        now = after(now, STEP_SECONDS)
-        state = settle(state, now)
-    return state, now
 
 
 @st.composite
@@ -76,7 +64,7 @@ def test_whom_a_change_concerns_is_known(cluster: Cluster, rounds: int, data: st
     """A workload for which something else should exist after a change of an object is among those that the object touches, before or
     after. Bridges, mounts and the control namespace are looked at as a whole.
     """
-    state, now = _after(cluster, rounds)
+    state, now = kube.rounds(cluster.stream, rounds)
     key, then = data.draw(changes(state))
     if key.kind in OUR_KINDS.values() or key.namespace in ("", CONTROL_NAMESPACE):
         return
@@ -117,7 +105,7 @@ def test_reading_with_a_memory_reads_the_same(cluster: Cluster, data: st.DataObj
 @given(cluster=clusters(), rounds=st.integers(0, 12), data=st.data())
 def test_a_kept_index_is_a_new_one(cluster: Cluster, rounds: int, data: st.DataObject) -> None:
     """A snapshot of namespaces of which only the changed one is indexed again is the snapshot of all objects, in whatever order."""
-    state, now = _after(cluster, rounds)
+    state, now = kube.rounds(cluster.stream, rounds)
     kept = dict(Snapshot.of(state.values(), now).spaces)
     key, then = data.draw(changes(state))
     state = _changed(state, key, then)

@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from generator.cluster.snapshot import OUR_KINDS, Obj, Snapshot, key_of
+from generator.cluster.snapshot import OUR_KINDS, Obj, key_of
 from generator.cluster.times import after
-from generator.desired.generate import generate
 from generator.desired.handover import PATIENCE
-from generator.plan import plan
-from generator.simulate import STEP_SECONDS, apply, settle, world
+from generator.simulate import settle, world
 from generator.text.reading import write_yaml
 from tests import kube
 from tests.kube import NOW, bridge, container, deployment, header, mount, path, pod, rule, service, workload
@@ -55,13 +53,7 @@ def settled(objects: Iterable[Obj], now: str = NOW) -> list[Obj]:
 
 def rounds(objects: Iterable[Obj], count: int, now: str = NOW) -> tuple[list[Obj], str]:
     """What is there after some rounds of an operator."""
-    state = settle(world(objects), now)
-    for _ in range(count):
-        snapshot = Snapshot.of(state.values(), now)
-        for change in plan(snapshot, generate(snapshot)):
-            state = apply(state, change, now)
-        now = after(now, STEP_SECONDS)
-        state = settle(state, now)
+    state, now = kube.rounds(objects, count, now)
     return list(state.values()), now
 
 

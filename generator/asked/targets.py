@@ -9,7 +9,6 @@ from generator.cluster.ports import Port, container_ports
 from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot, key_of, labels_of
 from generator.cluster.workload import pods_of
 from generator.errors import Problem
-from generator.names import CONTROL_NAMESPACE, SETTINGS_CONFIGMAP
 
 
 def template_of(obj: Obj) -> Obj:
@@ -42,8 +41,7 @@ def resolve(snapshot: Snapshot, ref: TargetRef, asking: Obj, intent: Intent) -> 
 
 def _missing(snapshot: Snapshot, key: Key, place: str, asking: Obj) -> Problem:
     space = snapshot.space(key.namespace)
-    settings = snapshot.space(CONTROL_NAMESPACE).get("ConfigMap", SETTINGS_CONFIGMAP) or {}
-    managed = str((settings.get("data") or {}).get("namespaces") or "").split()
+    managed = str(snapshot.settings.get("namespaces") or "").split()
     if managed and key.namespace not in managed and not space.objects:
         message = f"{key} is in a namespace that bascule does not manage (managed: {', '.join(sorted(managed))})"
         return Problem(

@@ -144,4 +144,4 @@ def utc(place: Place, written: str) -> str:
     if moment is None:
         place.report("BadTime", f"{shown(written)} is not an RFC 3339 time", "Write it with a zone, as in 2026-11-24T22:00:00Z.")
         return ""
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return times.written(moment, "seconds")

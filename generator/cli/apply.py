@@ -223,7 +223,7 @@ def _go_on(source: Source, concerned: Concerned | None, timeout: float) -> bool:
     number = 0
     with ThreadPoolExecutor(_WRITES) as pool:
 
-        def look() -> tuple[tuple[Target | Row, ...], list[str]]:
+        def look() -> tuple[tuple[tuple[Target | Row, ...], str], list[str]]:
             nonlocal number
             stream = source.read().usable()
             writes = live.leader(source.kube, stream.now) is None
@@ -242,15 +242,15 @@ def _go_on(source: Source, concerned: Concerned | None, timeout: float) -> bool:
                         if isinstance(error, Forbidden):
                             raise error
                 failed = [f"{change.op} {change.key}: {error}" for change, error in result.failed]
-                return items, [*failed, *missing] or ["what was written to take effect"]
+                return (items, stream.now), [*failed, *missing] or ["what was written to take effect"]
             if writes and not missing and next_look(desired, stream.now) is not None:
                 missing.append("proxies to know that nobody is to be sent to what was drained")
             elif writes and not missing and (rest := fold(stream.objects, stream.now).changes):
                 missing.append(f"{rest[0].key}: {rest[0].reason}")
-            return items, missing
+            return (items, stream.now), missing
 
-        items, done = until(look, timeout, _PAUSE)
+        (items, now), done = until(look, timeout, _PAUSE)
     if done:
-        rows = Status(tuple(i for i in items if isinstance(i, Target)), tuple(i for i in items if isinstance(i, Row)), source.read().now)
+        rows = Status(tuple(i for i in items if isinstance(i, Target)), tuple(i for i in items if isinstance(i, Row)), now)
         view.show(as_text(rows, view.width()), STATES)
     return done

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from generator.cluster.snapshot import Key
 from generator.cluster.times import seconds_between
 from generator.errors import InputError, Problem
-from generator.names import CONTROL_NAMESPACE, RECORDED
+from generator.names import RECORDED
 
 if TYPE_CHECKING:
     from generator.live.kube import Kube
 
-LEASE: Final = Key("Lease", CONTROL_NAMESPACE, "bascule-operator")
-"""Whoever holds it, leads."""
 _LATE: Final = 15
 """Seconds after its end for which a Lease still counts: clocks differ."""
 _PATIENCE: Final = 1.0
@@ -79,6 +76,7 @@ def _innermost(error: BaseException) -> str:
 def leader(kube: Kube, now: str) -> Leader | None:
     """Who leads; None when nobody does, or when the account may not know. Raises InputError (ClusterUnreachable)."""
     from generator.live.failures import Forbidden, NotFound  # noqa: PLC0415  # see above
+    from generator.live.lease import DURATION, LEASE  # noqa: PLC0415
 
     try:
         with answers(kube, but=(NotFound, Forbidden)):
@@ -86,7 +84,7 @@ def leader(kube: Kube, now: str) -> Leader | None:
     except (NotFound, Forbidden):
         return None
     age = seconds_between(spec.get("renewTime") or "", now)
-    lasts = (spec.get("leaseDurationSeconds") or 15) + _LATE
+    lasts = (spec.get("leaseDurationSeconds") or DURATION) + _LATE
     return Leader(spec["holderIdentity"], max(age, 0)) if spec.get("holderIdentity") and age < lasts else None
 
 

@@ -57,6 +57,10 @@ class Key(NamedTuple):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
+SETTINGS = Key("ConfigMap", names.CONTROL_NAMESPACE, names.SETTINGS_CONFIGMAP)
+"""What an administrator sets: `carrierImage`, `carrierImages`, `namespaces`."""
+
+
 def key_of(obj: Obj) -> Key:
     """The Key of an object; an absent namespace is `default`, as for kubectl."""
     kind = str(OUR_KINDS.get(obj["kind"].lower(), obj["kind"]))
@@ -249,10 +253,14 @@ class Snapshot:
         return {s["spec"]["clusterIP"]: s for s in found if s["spec"].get("clusterIP") not in (None, "", "None")}
 
     @cached_property
+    def settings(self) -> Mapping[str, str]:
+        """The data of SETTINGS, possibly none."""
+        return (self.space(SETTINGS.namespace).get(SETTINGS.kind, SETTINGS.name) or {}).get("data") or {}
+
+    @cached_property
     def carrier_image(self) -> str:
-        """The carrier image, from ConfigMap gefyra/bascule key `carrierImage`, or the default."""
-        settings = self.space(names.CONTROL_NAMESPACE).get("ConfigMap", names.SETTINGS_CONFIGMAP)
-        return (settings or {}).get("data", {}).get("carrierImage") or names.DEFAULT_CARRIER_IMAGE
+        """The carrier image that the settings name, or the default."""
+        return self.settings.get("carrierImage") or names.DEFAULT_CARRIER_IMAGE
 
 
 def _peers(policy: Obj) -> Iterable[Obj]:

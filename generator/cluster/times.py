@@ -26,5 +26,9 @@ def after(text: str, seconds: float) -> str:
     if moment is None:
         raise ValueError(f"not an RFC 3339 time: {text!r}")
     moment += timedelta(seconds=seconds)
-    spec = "milliseconds" if moment.microsecond else "seconds"
-    return moment.isoformat(timespec=spec).replace("+00:00", "Z")
+    return written(moment, "milliseconds" if moment.microsecond else "seconds")
+
+
+def written(moment: datetime, to: str) -> str:
+    """An aware moment in UTC as RFC 3339, in `to`: seconds, milliseconds or microseconds."""
+    return moment.isoformat(timespec=to).replace("+00:00", "Z")

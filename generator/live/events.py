@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from generator.cluster.snapshot import Key, Obj, key_of, labels_of
-from generator.cluster.times import parse
+from generator.cluster.times import parse, written
 from generator.live.failures import Conflict, KubeError, NotFound
 from generator.live.kube import Kube
 from generator.names import CARRIER, digest
@@ -85,7 +85,7 @@ def _event(obj: Obj, told: Story, now: str) -> Obj:
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {"name": name, "namespace": key.namespace},
-        "eventTime": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "eventTime": written(moment, "microseconds"),
         "type": told.kind,
         "reason": told.reason,
         "note": told.note if len(told.note) <= _NOTE else f"{told.note[: _NOTE - 3]}...",

@@ -21,7 +21,7 @@ from pykube.http import KubernetesHTTPAdapter
 
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj
 from generator.live import credentials
-from generator.live.failures import Gone, KubeError, Unreachable, failure
+from generator.live.failures import KubeError, Unreachable, failure
 from generator.patch import Op
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -185,6 +185,7 @@ class Kube:
             result: Obj = json.loads(response.content)
         except ValueError as error:
             raise Unreachable(f"{method} {where}: the answer is no JSON") from error
+        (result.get("metadata") or {}).pop("managedFields", None)
         return result
 
 
@@ -243,6 +244,3 @@ def connect(context: str | None = None, *, dry_run: bool = False) -> Kube:
         raise KubeError(f"the kubeconfig has no entry {error.args[0]!r}; give another --context, or mend the file") from error
     except (pykube.exceptions.PyKubeError, OSError, ValueError, TypeError, AttributeError) as error:
         raise KubeError(f"no cluster: {error}. Set KUBECONFIG to a kubeconfig file, or give --context.") from error
-
-
-__all__ = ["RESOURCES", "Gone", "Kube", "Resource", "connect", "path", "typed"]

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from generator.cluster.snapshot import Key, Obj
+from generator.cluster.times import written
 from generator.live.failures import Conflict, KubeError, NotFound
 from generator.live.kube import Kube
 from generator.names import CONTROL_NAMESPACE
@@ -160,4 +161,4 @@ class Candidate:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return written(datetime.now(UTC), "microseconds")

@@ -80,8 +80,7 @@ class Mirror:
             for name, objects in self._objects.items():
                 if name not in self._spaces:
                     self._spaces[name] = Space.of(name, objects)
-            spaces = [self._spaces[name] for name in sorted(self._spaces) if name]
-            return Snapshot.made(now, spaces, self._objects.get("", {}))
+            return Snapshot.made(now, [self._spaces[name] for name in sorted(self._spaces)], {})
 
     def get(self, key: Key) -> Obj | None:
         """One object."""
@@ -89,12 +88,7 @@ class Mirror:
             return self._objects.get(key.namespace, {}).get((key.kind, key.name))
 
     def saw(self, key: Key, obj: Obj | None) -> None:
-        """What the server has answered to a write of ours, ahead of the watch."""
-        if obj is not None:
-            obj["metadata"].pop("managedFields", None)
-        self._store(key, obj)
-
-    def _store(self, key: Key, obj: Obj | None) -> None:
+        """What the server has of an object, None for none: by a watch, or ahead of it in the answer to a write of ours."""
         with self._lock:
             space = self._objects.setdefault(key.namespace, {})
             before = space.get((key.kind, key.name))
@@ -157,12 +151,12 @@ class Mirror:
             if Key(kind, namespace, name) not in found:
                 self._forget(Key(kind, namespace, name), version)
         for key, obj in found.items():
-            self._store(key, obj)
+            self.saw(key, obj)
 
     def _event(self, what: str, obj: Obj) -> None:
         key = key_of(obj)
         if what != "DELETED":
-            self._store(key, obj)
+            self.saw(key, obj)
             return
         known = self.get(key)
         if known is None or known["metadata"].get("uid") == obj["metadata"].get("uid"):
@@ -173,7 +167,7 @@ class Mirror:
             self._gone[key] = version
             while len(self._gone) > _TOMBSTONES:
                 self._gone.pop(next(iter(self._gone)))
-        self._store(key, None)
+        self.saw(key, None)
 
 
 def _version(obj: Obj) -> int:

@@ -14,13 +14,13 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 
-from generator import names
 from generator.asked.review import Verdict, review
-from generator.cluster.snapshot import OUR_KINDS, Key, Obj, key_of
+from generator.cluster.snapshot import OUR_KINDS, SETTINGS, Key, Obj, key_of
 from generator.live import certificates, events, metrics, serve
 from generator.live.failures import KubeError
 from generator.live.kube import Kube
@@ -30,7 +30,6 @@ from generator.live.reading import settings
 from generator.live.reconcile import Reconciler, clock
 from generator.plan import Change
 
-SETTINGS = Key("ConfigMap", names.CONTROL_NAMESPACE, names.SETTINGS_CONFIGMAP)
 _HOURLY = 3600.0
 _RETRY = 5.0
 _STUCK = 120.0
@@ -47,23 +46,29 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
     told = ThreadPoolExecutor(2, "event")
     counts: dict[str, int] = {}
 
+    def tell(found: Iterable[Obj]) -> None:
+        for event in found:
+            told.submit(events.post, kube, event, me, counts)
+
     def wrote(change: Change, before: Obj | None, after: Obj | None) -> None:
         if after is not None and change.key.kind in OUR_KINDS.values():
-            for event in events.events_for(before, after, clock()):
-                told.submit(events.post, kube, event, me, counts)
+            tell(events.events_for(before, after, clock()))
 
     def turned(workload: Obj, before: list[Obj], after: list[Obj]) -> None:
-        for event in events.events_of_workload(workload, before, after, clock()):
-            told.submit(events.post, kube, event, me, counts)
+        tell(events.events_of_workload(workload, before, after, clock()))
 
     def changed(key: Key, before: Obj | None, after: Obj | None) -> None:
         if key == SETTINGS:
-            threading.Thread(target=mirror.follow, args=(managed(after),), name="follow", daemon=True).start()
+            managed = settings([after] if after else [])
+            threading.Thread(target=mirror.follow, args=(managed,), name="follow", daemon=True).start()
         reconciler.changed(key, before, after)
 
     mirror = Mirror(kube, changed)
     reconciler = Reconciler(kube, mirror, wrote, turned)
-    mirror.follow(managed(_there(kube)))
+    control, _ = kube.list_objects(SETTINGS.kind, SETTINGS.namespace)
+    if SETTINGS not in map(key_of, control):
+        log.warning("there is no %s: no namespace is managed", SETTINGS)
+    mirror.follow(settings(control))
     tls = _trusted(kube, stop)
     if tls is None:
         return
@@ -97,18 +102,6 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
         server.stop()
     mirror.stop()
     told.shutdown()
-
-
-def managed(obj: Obj | None) -> set[str]:
-    """The namespaces that the settings name."""
-    return settings([obj] if obj else [])
-
-
-def _there(kube: Kube) -> Obj | None:
-    found = next((o for o in kube.list_objects(SETTINGS.kind, SETTINGS.namespace)[0] if key_of(o) == SETTINGS), None)
-    if found is None:
-        log.warning("there is no %s: no namespace is managed", SETTINGS)
-    return found
 
 
 def _trusted(kube: Kube, stop: threading.Event) -> ssl.SSLContext | None:

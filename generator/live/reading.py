@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from generator import names
 from generator.asked.values import NAME
-from generator.cluster.snapshot import OUR_KINDS, Key, Obj, is_ours, key_of
+from generator.cluster.snapshot import OUR_KINDS, SETTINGS, Key, Obj, is_ours, key_of
 from generator.errors import InputError, Problem
 from generator.live.failures import Forbidden, NotFound
 from generator.live.kube import RESOURCES, Kube, typed
@@ -102,7 +102,7 @@ def _marked(namespaces: Iterable[str]) -> list[Listing]:
 
 def settings(objects: Iterable[Obj]) -> set[str]:
     """The namespaces that ConfigMap gefyra/bascule has."""
-    found = (o for o in objects if key_of(o) == Key("ConfigMap", names.CONTROL_NAMESPACE, names.SETTINGS_CONFIGMAP))
+    found = (o for o in objects if key_of(o) == SETTINGS)
     return {n for o in found for n in str((o.get("data") or {}).get("namespaces") or "").split() if NAME.fullmatch(n)}
 
 
@@ -186,8 +186,7 @@ def _one(kube: Kube, listing: Listing) -> list[Obj] | str:
 
 def trimmed(obj: Obj) -> Obj:
     """A ConfigMap of somebody else without its data: only its name matters, and it may hold what is not for a snapshot."""
-    settings_key = Key("ConfigMap", names.CONTROL_NAMESPACE, names.SETTINGS_CONFIGMAP)
-    if obj["kind"] != "ConfigMap" or is_ours(obj) or key_of(obj) == settings_key:
+    if obj["kind"] != "ConfigMap" or is_ours(obj) or key_of(obj) == SETTINGS:
         return obj
     metadata = {k: v for k, v in obj["metadata"].items() if k != "annotations"}
     return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}

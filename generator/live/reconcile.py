@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from generator.asked.admission import read
 from generator.asked.intent import Intent, Memory
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot
+from generator.cluster.times import written
 from generator.desired.generate import concerned, generate
 from generator.desired.touched import touched_by
 from generator.desired.waking import next_look, next_sunset
@@ -44,7 +45,7 @@ Turned = Callable[[Obj, list[Obj], list[Obj]], None]
 
 def clock() -> str:
     """Now, RFC 3339 with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return written(datetime.now(UTC), "milliseconds")
 
 
 @dataclass
