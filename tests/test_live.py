@@ -15,6 +15,7 @@ def test_a_deployment_is_bridged_by_two_users_and_then_as_before(lab: Lab) -> No
         shop.bridge("bob", "deployment/web", prefix("/api"))
         assert shop.ask("web", path="/api/orders") == "bob"
         assert shop.ask("web", "-H", "x-user: alice", path="/api/orders") == "alice"
+        until(lambda: 'bascule_bridges{state="ACTIVE"} 2.0' in lab.measured(), "the leader to count both")
         shop.remove("alice")
         until(lambda: shop.ask("web", "-H", "x-user: alice").startswith("web-shadow-"), "alice's requests to stay in the cluster")
         assert shop.ask("web", path="/api/orders") == "bob"

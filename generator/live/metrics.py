@@ -18,7 +18,6 @@ REGISTRY: Final = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
 reconcile_seconds = Histogram("bascule_reconcile_seconds", "One look at what has changed.", buckets=_SECONDS, registry=REGISTRY)
-delivery_seconds = Histogram("bascule_delivery_seconds", "One configuration given to one carrier.", buckets=_SECONDS, registry=REGISTRY)
 writes = Counter(
     "bascule_writes", "Writes by operation, kind and result: written, stale, failed.", ("op", "kind", "result"), registry=REGISTRY
 )

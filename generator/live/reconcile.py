@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from generator.asked.admission import read
 from generator.asked.intent import Intent, Memory
-from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot
+from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, key_of
 from generator.cluster.times import written
 from generator.desired.generate import concerned, generate
 from generator.desired.touched import touched_by
@@ -108,6 +108,9 @@ class Reconciler:
                 for key in sorted(due - self._busy):
                     self._reconcile(snapshot, intent, key)
             metrics.queue_depth.set(len(self._queue))
+            metrics.targets.set(len(self._known))
+            for kind, gauge in (("GefyraBridge", metrics.bridges), ("GefyraBridgeMount", metrics.mounts)):
+                metrics.count(gauge, (str(o.get("state")) for o in snapshot.controls if key_of(o).kind == kind))
         self._running = False
         with self._lock:
             self._events.clear()

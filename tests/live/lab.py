@@ -69,6 +69,11 @@ class Lab:
         holder = str(self.kube.get(Key("Lease", "gefyra", "bascule-operator"))["spec"]["holderIdentity"])
         return holder.rpartition("-")[0]
 
+    def measured(self) -> str:
+        """The metrics of the Pod that leads."""
+        status = self.kube.get(Key("Pod", "gefyra", self.leader()))["status"]
+        return self.cluster.run("curl", "-sS", "-m", "5", f"http://{status['podIP']}:8080/metrics")
+
 
 @dataclass(frozen=True)
 class Namespace:
