@@ -29,7 +29,7 @@ from generator.cluster.snapshot import Key, Obj, annotations_of, labels_of
 from generator.live.deliver import run
 from generator.live.failures import KubeError
 from tests.cluster.machine import Broken
-from tests.live.faults import Request, leading, metric, operating, parked, proxied, response, strike
+from tests.live.faults import Request, compact, leading, metric, operating, parked, proxied, response, strike
 from tests.live.lab import CARRIER, Lab, Load, Namespace, header, until, workload
 from tests.overlay_lab import account
 
@@ -57,7 +57,7 @@ def test_an_operator_killed_before_any_write_loses_nothing(lab: Lab) -> None:
         walk = stack.enter_context(lab.namespace("walk", workload("walk", name=first, replicas=1)))
         stack.enter_context(parked(lab))
         killer = Killer()
-        url = stack.enter_context(proxied(lab, killer))
+        url = stack.enter_context(proxied(lab.cluster.kubeconfig, killer))
         points = {}
         for phase in (_bridged, _freed):
             points[phase] = _undisturbed(lab, walk, url, killer, phase, first)
@@ -179,7 +179,11 @@ def test_a_throttled_operator_waits_and_goes_on(lab: Lab) -> None:
         status = {"kind": "Status", "code": 429, "message": "too many requests", "reason": "TooManyRequests"}
         return response("429 Too Many Requests", status, "Retry-After: 1")
 
-    with lab.namespace("throttled", workload("throttled", replicas=1)) as space, parked(lab), proxied(lab, throttled) as url:
+    with (
+        lab.namespace("throttled", workload("throttled", replicas=1)) as space,
+        parked(lab),
+        proxied(lab.cluster.kubeconfig, throttled) as url,
+    ):
         before = space.owned()
         with operating(lab, url), _loaded(space) as load:
             space.bridge("alice", "deployment/web", ALICE)
@@ -225,7 +229,7 @@ def test_an_api_server_that_is_away_stops_no_traffic(lab: Lab) -> None:
             addresses = [f"http://{space.address(name)}" for name in ("web", "late")]
             lab.cluster.stop("kube-apiserver", signal.SIGKILL)
             try:
-                _compact(lab)
+                compact(lab.cluster)
                 time.sleep(_OUTAGE)
                 assert _names(lab, addresses[0], "x-user: alice") == "alice"
             finally:
@@ -534,14 +538,6 @@ def _answers(lab: Lab, space: Namespace) -> bool:
 
 def _names(lab: Lab, url: str, said: str) -> str:
     return str(json.loads(lab.cluster.run("curl", "-sS", "-m", "5", "-H", said, url))["name"])
-
-
-def _compact(lab: Lab) -> None:
-    """Let etcd forget all but the present (its JSON gateway, API v3)."""
-    url = "http://127.0.0.1:2379/v3/kv"
-    found = json.loads(lab.cluster.run("curl", "-sS", "-d", '{"key": "AA=="}', f"{url}/range"))
-    said = {"revision": found["header"]["revision"], "physical": True}
-    assert "header" in json.loads(lab.cluster.run("curl", "-sS", "-d", json.dumps(said), f"{url}/compaction"))
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def _walk(
     listed |= {n: n in faces and is_listed(space, pod, faces[n].full) for n, pod in live.items()}
     told = {n: {c.name: c.confirmed for c in original(pod).containers.values() if c.confirmed} for n, pod in live.items()}
     informed = frozenset(n for n, by in told.items() if by and all(v.startswith(f"{configs.get(c)}@") for c, v in by.items()))
-    drained = {n: is_drained(space, pod) for n, pod in (*((o.name, o.pod) for o in scene.live), *live.items())}
+    unlisted = {n: is_drained(space, pod) for n, pod in (*((o.name, o.pod) for o in scene.live), *live.items())}
     outcome.lagging = tuple(sorted(n for n, pod in live.items() if is_serving(pod) and n not in informed))
     return handover.decide(
         Facts(
@@ -149,7 +149,7 @@ def _walk(
             inside=frozenset(n for n, pod in live.items() if is_inside(space, pod)),
             served=frozenset(o.name for o in scene.live if services_of(space, labels_of(o.pod))),
             listed=listed,
-            drained=drained,
+            drained={n: yes and not scene.snapshot.proxies_behind for n, yes in unlisted.items()},
             configs=configs,
         )
     )

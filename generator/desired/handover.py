@@ -27,7 +27,7 @@ class Facts:
     inside: stand-ins that a Service selects by their labels.
     served: originals that a Service selects.
     listed: Pod name -> whether every Service that selects it (a stand-in: its original) has it as a ready endpoint.
-    drained: whether none has. configs: configuration hash by container, once there is one.
+    drained: whether none has, as far as the proxies can know. configs: configuration hash by container, once there is one.
     """
 
     now: str

@@ -61,6 +61,10 @@ class Unreachable(KubeError):
     """No answer."""
 
 
+class Cut(Unreachable):
+    """An answer that ended before its time."""
+
+
 _BY_STATUS = {
     400: Invalid,
     401: Forbidden,

@@ -21,7 +21,7 @@ from pykube.http import KubernetesHTTPAdapter
 
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj
 from generator.live import credentials
-from generator.live.failures import KubeError, Unreachable, failure
+from generator.live.failures import Cut, KubeError, Unreachable, failure
 from generator.patch import Op
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -98,7 +98,7 @@ class Kube:
                         raise failure(status.get("code", 500), status, {}, f"watch {kind}")
                     yield event["type"], typed(kind, event["object"])
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, AttributeError) as error:
-            raise Unreachable(f"watch {kind}: {error}") from error
+            raise Cut(f"watch {kind}: {error}") from error
 
     def create(self, obj: Obj) -> Obj:
         """The object as the server made it."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 from generator import names
 from generator.cluster.snapshot import Key, Obj, Snapshot, Space, key_of
 from generator.live import metrics
-from generator.live.failures import Forbidden, Gone, KubeError, NotFound, Throttled
+from generator.live.failures import Cut, Forbidden, Gone, KubeError, NotFound, Throttled, Unreachable
 from generator.live.kube import Kube
 from generator.live.reading import CONTROL, NEEDED, OPTIONAL, trimmed
 
@@ -26,6 +28,9 @@ _WATCH_SECONDS = 300
 _LONGEST_WAIT = 10.0
 _TOMBSTONES = 10_000
 """Objects of which it is kept when they went."""
+_PROXIES = 60.0
+"""Seconds after an outage for which kube-proxy may still be away: between two tries client-go waits 30 s, and up to as long again by
+chance (tools/cache/reflector.go). Seen: 30 s after an outage of 30 s."""
 _MISSING_WAIT = 60.0
 """Until an optional kind that the server lacks, or the account may not read, is tried again."""
 log = logging.getLogger(__name__)
@@ -44,6 +49,7 @@ class Mirror:
     _stops: dict[tuple[str, str], threading.Event] = field(default_factory=dict)
     _synced: set[tuple[str, str]] = field(default_factory=set)
     _troubles: dict[tuple[str, str], str] = field(default_factory=dict)
+    _away: float = -inf
 
     def follow(self, namespaces: Iterable[str]) -> None:
         """Watch these namespaces and the control namespace, and no others any more."""
@@ -80,7 +86,12 @@ class Mirror:
             for name, objects in self._objects.items():
                 if name not in self._spaces:
                     self._spaces[name] = Space.of(name, objects)
-            return Snapshot.made(now, [self._spaces[name] for name in sorted(self._spaces)], {})
+            return Snapshot.made(now, [self._spaces[name] for name in sorted(self._spaces)], {}, proxies_behind=self.proxies_behind > 0)
+
+    @property
+    def proxies_behind(self) -> float:
+        """Seconds for which proxies may still route by what was true before the API server was away; 0 if they do not."""
+        return max(0.0, self._away + _PROXIES - time.monotonic())
 
     def get(self, key: Key) -> Obj | None:
         """One object."""
@@ -129,6 +140,8 @@ class Mirror:
         if not needed and isinstance(error, Forbidden | NotFound):
             self._synced.add(source)
             return _MISSING_WAIT
+        if isinstance(error, Unreachable) and not isinstance(error, Cut):
+            self._away = time.monotonic()
         if self._troubles.get(source) != str(error):
             log.warning("watch %s in %s: %s", *source, error)
         self._troubles[source] = str(error)

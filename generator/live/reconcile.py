@@ -94,6 +94,8 @@ class Reconciler:
             if not (events or due or time.monotonic() >= resync):
                 continue
             snapshot = self.mirror.snapshot(clock())
+            if snapshot.proxies_behind:
+                resync = min(resync, time.monotonic() + self.mirror.proxies_behind)
             intent = read(snapshot, self._memory)
             due |= self._touched(snapshot, intent, events) | ({UNTARGETED} if intent.expired else set())
             if (wait := next_sunset(intent, snapshot.now)) is not None:

@@ -1,7 +1,7 @@
 """Faults for a cluster with bascule in it: a proxy before the API server, an operator behind it, containers that are killed.
 
 with parked(lab):                                 the deployed replicas answer the webhook, and none of them leads
-    with proxied(lab, answer) as url:             `answer` sees each request first
+    with proxied(kubeconfig, answer) as url:      `answer` sees each request first
         with operating(lab, url) as process:      `bascule operate` with the deployed account, through the proxy
             process.kill()
 """
@@ -30,6 +30,7 @@ import pykube
 from generator.cluster.snapshot import Key, Obj
 from generator.live.lease import LEASE
 from tests.cluster.build import binaries
+from tests.cluster.cluster import Cluster
 from tests.live.lab import Lab, until
 
 _PIECE = 65536
@@ -55,9 +56,9 @@ Answer = Callable[[Request], bytes | None]
 
 
 @contextmanager
-def proxied(lab: Lab, answer: Answer) -> Iterator[str]:
+def proxied(kubeconfig: Path, answer: Answer) -> Iterator[str]:
     """The URL of a proxy before the API server. It speaks plain HTTP, one request a connection, and passes websockets through."""
-    config = pykube.KubeConfig.from_file(str(lab.cluster.kubeconfig))
+    config = pykube.KubeConfig.from_file(str(kubeconfig))
     server = urlsplit(config.cluster["server"])
     trust = ssl.create_default_context(cafile=config.cluster["certificate-authority"].filename())
     at = (str(server.hostname), int(server.port or 443))
@@ -149,6 +150,14 @@ def parked(lab: Lab) -> Iterator[None]:
         until(lab.leader, "a leader")
 
 
+def compact(cluster: Cluster) -> None:
+    """Let etcd forget all but the present (its JSON gateway, API v3)."""
+    url = "http://127.0.0.1:2379/v3/kv"
+    found = json.loads(cluster.run("curl", "-sS", "-d", '{"key": "AA=="}', f"{url}/range"))
+    said = {"revision": found["header"]["revision"], "physical": True}
+    assert "header" in json.loads(cluster.run("curl", "-sS", "-d", json.dumps(said), f"{url}/compaction"))
+
+
 def metric(lab: Lab, pod: str, name: str) -> float:
     """The value of a metric of an operator's Pod."""
     address = lab.kube.get(Key("Pod", "gefyra", pod))["status"]["podIP"]
@@ -156,18 +165,25 @@ def metric(lab: Lab, pod: str, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if re.match(rf"{name}(_total)?[ {{]", line))
 
 
-@contextmanager
-def operating(lab: Lab, url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`bascule operate` as a process of this machine, with the account of the deployed one, that reaches the API server by `url`."""
-    token = lab.cluster.kubectl("create", "token", "-n", "gefyra", "gefyra-operator").strip()
-    named: dict[str, list[Obj]] = {
+def by_token(url: str, token: str) -> Obj:
+    """A kubeconfig."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "it",
         "clusters": [{"name": "it", "cluster": {"server": url}}],
         "users": [{"name": "it", "user": {"token": token}}],
         "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
     }
+
+
+@contextmanager
+def operating(lab: Lab, url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`bascule operate` as a process of this machine, with the account of the deployed one, that reaches the API server by `url`."""
+    token = lab.cluster.kubectl("create", "token", "-n", "gefyra", "gefyra-operator").strip()
     with tempfile.TemporaryDirectory() as folder, _free() as webhook, _free() as inside:
         config = Path(folder, "kubeconfig")
-        config.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": "it", **named}))
+        config.write_text(json.dumps(by_token(url, token)))
         ports = [f"--webhook-port={webhook}", f"--port={inside}"]
         command = [str(Path(sys.executable).with_name("bascule")), "operate", *ports]
         with Path(lab.cluster.logs, "operator.log").open("ab") as log:
