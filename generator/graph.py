@@ -80,7 +80,7 @@ def routes(snapshot: Snapshot, desired: Desired, at: tuple[Key, str], refused: I
         reached, _ = routing.connections(snapshot, claim.bridges)
         for port in claim.ports:
             here = [b for b in claim.bridges if port.protocol == "TCP" and (b.name, port.number) in reached]
-            order = list(enumerate(rules.ordered(routing.candidates_of(here, port.number, snapshot.now)), 1))
+            order = list(enumerate(rules.ordered(routing.candidates_of(here, port.number)), 1))
             for bridge in here:
                 address = reached[bridge.name, port.number].address
                 own = tuple((n, in_words(c.conditions)) for n, c in order if c.bridge == bridge.name)

@@ -128,7 +128,7 @@ def test_a_bridge_asks_for_it(option: dict[str, bool], wanted: bool) -> None:
     assert bridge is not None, problems
     claim = Claim("app", None, (bridge,), (Port(8080, "TCP", ""),))
     reached = {("alice", 8080): Connection(Address("10.9.0.1", 3000), {}, 3000)}
-    model = routing.dispatch(claim, reached, "10.0.0.1", {}, "2026-11-24T20:00:00Z")
+    model = routing.dispatch(claim, reached, "10.0.0.1", {})
     assert [to.log for to in model.listeners[0].destinations] == [wanted]
 
 

@@ -55,10 +55,10 @@ def judged(*bridges: Bridge) -> list[list[str]]:
     """The codes of each, in order of age; those that are not refused stand."""
     standing, found = Standing(8080), []
     for each in bridges:
-        problems = standing.problems(each, NOW)
+        problems = standing.problems(each)
         found.append([p.code for p in problems])
         if all(p.severity == "warning" for p in problems):
-            standing.add(each, NOW)
+            standing.add(each)
     return found
 
 
@@ -86,8 +86,8 @@ def test_a_narrower_rule_beside_a_wider_one_is_what_precedence_is_for() -> None:
     old, new = bridge("alice", [path("/api")]), bridge("bob", [path("/api"), header("bob")])
     assert judged(old, new) == [[], ["RuleOverlap"]]
     standing = Standing(8080)
-    standing.add(old, NOW)
-    (problem,) = standing.problems(new, NOW)
+    standing.add(old)
+    (problem,) = standing.problems(new)
     assert "bridge alice of alice" in problem.message
     assert "GET /api -H 'x-user: bob'" in problem.message
     assert "bob gets them" in problem.message
@@ -108,8 +108,8 @@ def test_of_many_overlaps_a_few_are_shown_and_the_rest_counted() -> None:
     """A hundred users give no hundred warnings."""
     standing = Standing(8080)
     for number in range(20):
-        standing.add(bridge(f"b{number:02}", [header("1", name=f"x-{number}")]), NOW)
-    problems = standing.problems(bridge("zoe", [path("/api")]), NOW)
+        standing.add(bridge(f"b{number:02}", [header("1", name=f"x-{number}")]))
+    problems = standing.problems(bridge("zoe", [path("/api")]))
     assert [p.code for p in problems] == ["RuleOverlap"] * (SHOWN + 1)
     assert "17 more bridges: b03, b04, b05 and 14 more" in problems[-1].message
 
@@ -117,9 +117,9 @@ def test_of_many_overlaps_a_few_are_shown_and_the_rest_counted() -> None:
 def test_no_example_is_shown_that_is_none() -> None:
     """The Cookie header and a cookie in it: undecided, and without a request that only looks like one for both."""
     standing = Standing(8080)
-    standing.add(bridge("alice", [header("s=v", name="cookie")]), NOW)
+    standing.add(bridge("alice", [header("s=v", name="cookie")]))
     cookie = {"matchCookie": {"name": "s", "value": "v"}}
-    (problem,) = standing.problems(bridge("bob", [cookie]), NOW)
+    (problem,) = standing.problems(bridge("bob", [cookie]))
     assert problem.code == "RuleUndecided"
     assert "for example" not in problem.message
 
@@ -128,18 +128,18 @@ def test_a_bridge_cannot_make_the_comparison_endless() -> None:
     """Steps are counted for all rules of a bridge together: the rest is undecided, and said to be."""
     standing = Standing(8080)
     for number in range(60):
-        standing.add(bridge(f"b{number:02}", [header(f"^.*a.{{{20 + number}}}$", "regex")]), NOW)
+        standing.add(bridge(f"b{number:02}", [header(f"^.*a.{{{20 + number}}}$", "regex")]))
     newer = bridge("zoe", [header("^.*[ab].{19}$", "regex")])
     spent = sum(relation(shape(newer.rules[0]), rule.shape)[1] for rule in standing.rules)
     assert spent > STEPS
-    assert {p.code for p in standing.problems(newer, NOW)} <= {"RuleUndecided", "RuleOverlap"}
+    assert {p.code for p in standing.problems(newer)} <= {"RuleUndecided", "RuleOverlap"}
 
 
-def codes(*bridges: dict[str, Any]) -> dict[str, list[str]]:
+def codes(*bridges: dict[str, Any], now: str = NOW) -> dict[str, list[str]]:
     """The rule codes of each bridge beside two Deployments, web and api, through the whole of `generate`."""
     containers = [kube.container(ports=(8080, 9090))]
     cluster = [*kube.deployment("web", {"app": "web"}, containers, 1, 1), *kube.deployment("api", {"app": "api"}, containers, 1, 2)]
-    desired = generate(Snapshot.of([*cluster, *bridges], NOW))
+    desired = generate(Snapshot.of([*cluster, *bridges], now))
     found = {key.name: problems for key, problems in desired.intent.problems.items()}
     return {o["metadata"]["name"]: [p.code for p in found.get(o["metadata"]["name"], ()) if p.code.startswith("Rule")] for o in bridges}
 
@@ -150,6 +150,16 @@ def test_rules_meet_only_on_the_same_target_and_port() -> None:
     assert codes(obj("alice", same), obj("bob", same, minute=1)) == {"alice": [], "bob": ["RuleIdentical"]}
     assert codes(obj("alice", same), obj("bob", same, minute=1, port=9090)) == {"alice": [], "bob": []}
     assert codes(obj("alice", same), obj("bob", same, minute=1, target="deployment/api")) == {"alice": [], "bob": []}
+
+
+def test_a_bridge_that_is_not_in_the_cluster_yet_is_the_youngest() -> None:
+    """Also where the cluster has one of the same second and a later name, and the clock of whoever asks shows a part of that second."""
+    there, asked = obj("bob", [header("alice")]), obj("alice", [header("alice")])
+    for name in ("uid", "creationTimestamp"):
+        del asked["metadata"][name]
+    second = there["metadata"]["creationTimestamp"].removesuffix("Z")
+    for now in (f"{second}Z", f"{second}.750Z"):
+        assert codes(there, asked, now=now) == {"bob": [], "alice": ["RuleIdentical"]}
 
 
 def test_a_bridge_that_is_renamed_in_one_step_is_not_in_its_own_way() -> None:
@@ -192,8 +202,8 @@ def test_no_admitted_rule_is_silenced_by_another(written: list[list[Rule]]) -> N
     bridges = [made for n, rules in enumerate(written) if (made := decode_bridge(obj(f"b{n}", *rules, minute=n))[0])]
     standing = Standing(8080)
     for each in bridges:
-        if all(p.severity == "warning" for p in standing.problems(each, NOW)):
-            standing.add(each, NOW)
+        if all(p.severity == "warning" for p in standing.problems(each)):
+            standing.add(each)
     for one in standing.rules:
         for other in standing.rules:
             if one.bridge.name != other.bridge.name:

@@ -40,7 +40,6 @@ class Carrier(NamedTuple):
     conf: str
     model: Dispatch
     claim: Claim
-    now: str
 
 
 @cache
@@ -65,7 +64,7 @@ def carriers() -> Iterator[Carrier]:
                 for container, model in outcome.dispatches.items():
                     claim = ended.desired.intent.claims.get(key, {}).get(container)
                     if claim and name.endswith(f"{outcome.workload.id}-carrier-{container}"):
-                        yield Carrier(case.name, name, _delivered(conf.rstrip("\n") + "\n", model), model, claim, ended.now)
+                        yield Carrier(case.name, name, _delivered(conf.rstrip("\n") + "\n", model), model, claim)
 
 
 def _delivered(conf: str, model: Dispatch) -> str:
@@ -142,7 +141,7 @@ def _expected(carrier: Carrier, port: int, request: tuple[str, str, dict[str, st
     asked = rules.request(request[0], request[1], request[2].items())
     assert not isinstance(asked, Refused)
     reached = {d.bridge: d for listener in carrier.model.listeners if listener.port == port for d in listener.destinations}
-    winner, _ = rules.decide(asked, routing.candidates_of(carrier.claim.bridges, port, carrier.now))
+    winner, _ = rules.decide(asked, routing.candidates_of(carrier.claim.bridges, port))
     if winner is None or winner.bridge not in reached or reached[winner.bridge].mode == "mirror":
         return "shadow"
     address = reached[winner.bridge].address

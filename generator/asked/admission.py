@@ -16,7 +16,7 @@ from generator.asked.targets import ports_of, resolve
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.times import seconds_between
 from generator.errors import Problem
-from generator.rules.precedence import routed
+from generator.rules.precedence import routed, seniority
 
 MISSING_SECONDS = 86400
 """How long a bridge or mount waits for a target that is not there, as in Gefyra (GEFYRA_BRIDGE_MOUNT_MISSING_GRACE_PERIOD)."""
@@ -32,7 +32,7 @@ def read(snapshot: Snapshot, memory: Memory | None = None) -> Intent:
     mounts, bridges = _decode(snapshot, intent, memory, before)
     by_name: dict[str, Mount] = {m.name: m for m in mounts}
     taken: dict[tuple[Key, str], Mount] = {}
-    for mount in sorted(mounts, key=lambda m: (m.created or snapshot.now, m.name)):
+    for mount in sorted(mounts, key=lambda m: (seniority(m.created), m.name)):
         resolved = resolve(snapshot, mount.target, mount.obj, intent)
         if resolved is None:
             grace = MISSING_SECONDS if mount.missing_grace_period is None else mount.missing_grace_period
@@ -46,7 +46,7 @@ def read(snapshot: Snapshot, memory: Memory | None = None) -> Intent:
         intent.targets[key_of(mount.obj)] = resolved
         intent.claims.setdefault(resolved[0], {})[resolved[1]] = Claim(resolved[1], mount, (), ports_of(snapshot, *resolved))
     wishes: dict[tuple[Key, str], list[Bridge]] = {}
-    for bridge in sorted(bridges, key=lambda b: (b.created or snapshot.now, b.name)):
+    for bridge in sorted(bridges, key=lambda b: (seniority(b.created), b.name)):
         at = _aim(snapshot, bridge, by_name, intent)
         if at is None:
             _give_up(bridge.obj, MISSING_SECONDS, snapshot.now, intent)
@@ -56,20 +56,18 @@ def read(snapshot: Snapshot, memory: Memory | None = None) -> Intent:
     for (workload, container), wishing in wishes.items():
         mounted = intent.claims.get(workload, {}).get(container)
         claim = mounted or Claim(container, None, (), ports_of(snapshot, workload, container))
-        admitted = _remembered(claim, wishing, (workload, container), snapshot.now, intent, memory, before)
+        admitted = _remembered(claim, wishing, (workload, container), intent, memory, before)
         if mounted or admitted:
             intent.claims.setdefault(workload, {})[container] = Claim(container, claim.mount, tuple(admitted), claim.ports)
     return intent
 
 
-def _remembered(
-    claim: Claim, bridges: list[Bridge], at: tuple[Key, str], now: str, intent: Intent, memory: Memory, before: Memory
-) -> list[Bridge]:
+def _remembered(claim: Claim, bridges: list[Bridge], at: tuple[Key, str], intent: Intent, memory: Memory, before: Memory) -> list[Bridge]:
     asked = (claim, bridges)
     known = before.admitted.get(at)
     if known is None or known[0] != asked:
         judged = Intent()
-        known = (asked, _admit(claim, bridges, now, judged), judged.problems)
+        known = (asked, _admit(claim, bridges, judged), judged.problems)
     memory.admitted[at] = known
     for key, problems in known[2].items():
         intent.problems.setdefault(key, []).extend(problems)
@@ -132,7 +130,7 @@ def _aim(snapshot: Snapshot, bridge: Bridge, mounts: dict[str, Mount], intent: I
     return at
 
 
-def _admit(claim: Claim, bridges: Iterable[Bridge], now: str, intent: Intent) -> list[Bridge]:
+def _admit(claim: Claim, bridges: Iterable[Bridge], intent: Intent) -> list[Bridge]:
     """The bridges that may stand, oldest first."""
     standing: dict[int, Standing] = {}
     admitted = []
@@ -140,12 +138,12 @@ def _admit(claim: Claim, bridges: Iterable[Bridge], now: str, intent: Intent) ->
         problems = _ports_fit(claim, bridge)
         ports = [standing.setdefault(remote, Standing(remote)) for remote, _ in bridge.ports] if not problems else []
         for port in ports:
-            problems += port.problems(bridge, now)
+            problems += port.problems(bridge)
         intent.blame(bridge.obj, *problems)
         if all(p.severity == "warning" for p in problems):
             admitted.append(bridge)
             for port in ports:
-                port.add(bridge, now)
+                port.add(bridge)
     return _fitting(admitted, intent)
 
 

@@ -65,9 +65,9 @@ class Standing:
     only: dict[tuple[Field, bytes | None], int] = field(default_factory=dict)
     loose: dict[Field, int] = field(default_factory=dict)
 
-    def add(self, bridge: Bridge, now: str) -> None:
+    def add(self, bridge: Bridge) -> None:
         """Let all rules of a bridge stand."""
-        for rule in _rules(bridge, now):
+        for rule in _rules(bridge):
             bit = 1 << len(self.rules)
             self.rules.append(rule)
             fields = frozenset(rule.shape)
@@ -78,11 +78,11 @@ class Standing:
                 else:
                     self.loose[at] = self.loose.get(at, 0) | bit
 
-    def problems(self, bridge: Bridge, now: str) -> list[Problem]:
+    def problems(self, bridge: Bridge) -> list[Problem]:
         """What stands against a newer bridge; empty, or warnings, or one refusal."""
         place, steps, shared = str(key_of(bridge.obj)), 0, 0
         pairs: list[_Overlap] = []
-        for mine in _rules(bridge, now):
+        for mine in _rules(bridge):
             free, near = self._near(mine.shape)
             shared |= free
             pairs += [_Overlap(number, "overlap", mine, self.rules[number]) for number in islice(bits(free), SHOWN)]
@@ -118,9 +118,9 @@ class Standing:
         return free, near
 
 
-def _rules(bridge: Bridge, now: str) -> Iterator[_Rule]:
+def _rules(bridge: Bridge) -> Iterator[_Rule]:
     for index, conditions in enumerate(bridge.rules or ((),)):
-        yield _Rule(bridge, Candidate(bridge.name, bridge.created or now, conditions, index), shape(conditions))
+        yield _Rule(bridge, Candidate(bridge.name, bridge.created, conditions, index), shape(conditions))
 
 
 def _refusal(place: str, port: int, found: Relation, mine: _Rule, theirs: _Rule) -> Problem | None:

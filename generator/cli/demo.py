@@ -119,7 +119,7 @@ def _expected(run: Run, method: str, url: str, headers: Mapping[str, str]) -> st
     claim = run.desired.intent.claims[TARGET][CONTAINER]
     asked = rules.request(method, url, headers.items())
     assert not isinstance(asked, Refused)
-    winner, _ = rules.decide(asked, routing.candidates_of(claim.bridges, PORT, run.now))
+    winner, _ = rules.decide(asked, routing.candidates_of(claim.bridges, PORT))
     return f"{winner.bridge}'s laptop" if winner else "the cluster"
 
 

@@ -80,7 +80,7 @@ def explain_request(
     reached, _ = routing.connections(snapshot, claim.bridges)
     here = [b for b in claim.bridges if any(remote == port for remote, _ in b.ports)]
     outside += tuple(_silent(claim, port, here))
-    candidates = routing.candidates_of(here, port, snapshot.now)
+    candidates = routing.candidates_of(here, port)
     if not candidates:
         return _cluster(f"no bridge takes requests on port {port}: it is passed through unread", outside)
     asked = rules.request(method, url, headers)

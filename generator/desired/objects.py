@@ -49,7 +49,7 @@ def configure(
             continue
         hosts = routing.shadow_addresses(items, own, spare, pods)
         spoken = annotations_of(live).get(names.HTTP_PORTS, "").split() if live else []
-        model = replace(routing.dispatch(claim, reached, address, hosts, scene.snapshot.now, frozenset(spoken)), ipv6=ipv6)
+        model = replace(routing.dispatch(claim, reached, address, hosts, frozenset(spoken)), ipv6=ipv6)
         text = carrier2.render(model)
         outcome.dispatches[container], outcome.configs[container], outcome.texts[container] = model, config_hash(text), text
         outcome.tls[container] = routing.tls_of(claim, model)

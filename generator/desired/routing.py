@@ -96,7 +96,6 @@ def dispatch(
     reached: Mapping[tuple[str, int], Connection],
     service: str,
     shadows: Mapping[str, tuple[str, ...]],
-    now: str,
     spoken: frozenset[str] = frozenset(),
 ) -> Dispatch:
     """The routing model of one container.
@@ -107,7 +106,7 @@ def dispatch(
     listeners = []
     for port in claim.ports:
         here = [b for b in claim.bridges if port.protocol == "TCP" and any(remote == port.number for remote, _ in b.ports)]
-        candidates = rules.ordered(candidates_of(here, port.number, now))
+        candidates = rules.ordered(candidates_of(here, port.number))
         tls = _tls(claim, port.number) if port.tls and here else None
         listeners.append(
             Listener(
@@ -138,10 +137,10 @@ def tls_of(claim: Claim, model: Dispatch) -> tuple[tuple[int, Tls], ...]:
     return tuple((each.port, tls) for each in model.listeners if each.tls and (tls := _tls(claim, each.port)))
 
 
-def candidates_of(bridges: Iterable[Bridge], port: int, now: str) -> list[rules.Candidate]:
+def candidates_of(bridges: Iterable[Bridge], port: int) -> list[rules.Candidate]:
     """The rules of the bridges that name a port. A bridge without rules is global: one rule without conditions."""
     return [
-        rules.Candidate(b.name, b.created or now, conditions, index)
+        rules.Candidate(b.name, b.created, conditions, index)
         for b in bridges
         if any(remote == port for remote, _ in b.ports)
         for index, conditions in enumerate(b.rules or ((),))

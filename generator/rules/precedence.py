@@ -68,10 +68,15 @@ class _Step(NamedTuple):
     words: Callable[[Candidate], str]
 
 
+def seniority(created: str) -> tuple[bool, str]:
+    """Older first, to be sorted by; what is not in the cluster yet is the youngest. created: as in Candidate, in whole seconds or not."""
+    return not created, created.removesuffix("Z")
+
+
 def precedence(candidate: Candidate) -> tuple[int | str | bool, ...]:
     """The candidate's place in the order above; the smallest wins. Different rules have different places."""
     specific = (-step.weight(candidate) for step in _STEPS)
-    return (*specific, not candidate.created, candidate.created.removesuffix("Z"), candidate.bridge, candidate.index)
+    return (*specific, *seniority(candidate.created), candidate.bridge, candidate.index)
 
 
 def ordered(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
