@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/live.py [--rounds 10]
 
-On a target that is bridged already: a bridge created until its first request reaches the user; removed until none does. On a fresh
-target of 3 and of 10 Pods, the images on the node: the first bridge created until its first request reaches the user, and until it is
-ACTIVE; the last one removed until every Pod runs its own image again and is ready, and until nothing is left.
+On a target of 1 and of 3 Pods that is bridged already: a bridge created until its first request reaches the user; removed until none
+does. On a fresh target of 3 and of 10 Pods, the images on the node: the first bridge created until its first request reaches the user,
+and until it is ACTIVE; the last one removed until every Pod runs its own image again and is ready, and until nothing is left.
 """
 
 from __future__ import annotations
@@ -50,17 +50,18 @@ def reached(shop: Namespace, name: str, who: str, act: Callable[[], object]) -> 
     return told[0] - began
 
 
-def active_target(lab: Lab, rounds: int, figures: Figures) -> None:
+def active_target(lab: Lab, pods: int, rounds: int, figures: Figures) -> None:
     """Bridges come and go on a target that stays bridged."""
-    with lab.namespace("active", workload("active")) as shop:
+    name = f"active{pods}"
+    with lab.namespace(name, workload(name, replicas=pods)) as shop:
         shop.bridge("bob", "deployment/web", header("x-user", "bob"))
         until(lambda: not [t for t in shop.traces() if "stand-in" in t], "the stand-in to have left")
         for _ in range(rounds):
             wanted = shop.wanted("alice", "deployment/web", [header("x-user", "alice")])
             came = reached(shop, "alice", "alice", partial(lab.kube.create, wanted))
-            figures.setdefault("bridge created until routed, active target", []).append(came)
+            figures.setdefault(f"bridge created until routed, active target, {pods} Pods", []).append(came)
             until(lambda: shop.state("alice") == "ACTIVE", "alice to be ACTIVE")
-            figures.setdefault("bridge removed until not routed", []).append(
+            figures.setdefault(f"bridge removed until not routed, {pods} Pods", []).append(
                 reached(shop, "alice", "web-.*", partial(shop.remove, "alice"))
             )
             time.sleep(0.5)
@@ -94,7 +95,8 @@ def main() -> None:
     figures: Figures = {}
     with cluster() as own:
         lab = furnished(own)
-        active_target(lab, rounds, figures)
+        for pods in (1, 3):
+            active_target(lab, pods, rounds, figures)
         for number in range(rounds):
             for pods in (3, 10):
                 fresh_target(lab, pods, number, figures)
