@@ -161,7 +161,7 @@ def escaped(key: str) -> str:
 
 
 NOTE = f"/metadata/annotations/{escaped(IMAGE)}"
-ROLE = f"/metadata/labels/{escaped(names.ROLE)}"
+ROLE, TARGET = (f"/metadata/labels/{escaped(name)}" for name in (names.ROLE, names.TARGET))
 TOLERATION = {"key": "x", "operator": "Exists"}
 
 
@@ -176,6 +176,7 @@ TOLERATION = {"key": "x", "operator": "Exists"}
         ("web", op("/metadata/annotations"), "may only change annotations"),
         ("web", op("/metadata/annotations/xbascule.dev~1a", "x"), "may only change annotations"),
         ("web", op(ROLE, "shadow"), "may not change the role"),
+        ("web", op(TARGET, "deployment-web"), "nor the target of one that is not its own"),
         ("web", op("/metadata/finalizers", ["a.example/b"]), "metadata beyond"),
         ("web", op("/metadata/ownerReferences", [OWNER]), "metadata beyond"),
         ("web", op("/spec/containers/0/image", "localhost/evil:1"), "may only put a carrier image"),
@@ -211,6 +212,8 @@ def test_the_operator_may_not(operator: Kube, admin: Kube, name: str, operations
         ("swapped", op("/spec/containers/0/image", "localhost/echo:1") + op(NOTE)),
         ("swapped", op("/spec/containers/0/image", "localhost/carrier:2")),
         ("ours", op("/metadata/labels/app", "web") + op("/metadata/annotations", {"a": "b"})),
+        ("ours", op(TARGET, "deployment-other")),
+        ("ours", op(TARGET)),
         (
             "ours",
             op(

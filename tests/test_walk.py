@@ -313,9 +313,15 @@ def _configurations(state: World, texts: Mapping[str, str]) -> list[tuple[str, s
 
 
 @LAW
-@given(cluster=clusters(), rounds=st.lists(st.integers(1, 24), min_size=1, max_size=4), how=st.sampled_from(("fail", "delete", "unlabel")))
+@given(
+    cluster=clusters(),
+    rounds=st.lists(st.integers(1, 24), min_size=1, max_size=4),
+    how=st.sampled_from(("fail", "delete", "unlabel", "relabel")),
+)
 def test_shadows_that_die_are_made_again(cluster: Cluster, rounds: list[int], how: str) -> None:
-    """Whenever shadows are evicted, deleted or stripped of their marks, the end is the same: every original has a shadow that serves."""
+    """Whenever shadows are evicted, deleted, stripped of their marks or said to be another's, the end is the same: every original has a
+    shadow that serves, and with the last bridge all are gone.
+    """
     state, now = settle(world(cluster.stream), NOW), NOW
     for number in range(50):
         _, changes = _look(state, now)
@@ -331,15 +337,23 @@ def test_shadows_that_die_are_made_again(cluster: Cluster, rounds: list[int], ho
             own = state[Key("Pod", "shop", item.pod["metadata"]["annotations"][names.SHADOW])]
             assert is_serving(own)
             assert not item.held
+    state = {k: o for k, o in _struck(state, how).items() if k.kind not in OUR_KINDS.values()}
+    for _ in range(50):
+        for change in _look(state, now)[1]:
+            state = apply(state, change, now)
+        now = after(now, 1.5)
+        state = settle(state, now)
+    assert not [k for k, o in state.items() if is_ours(o)]
 
 
 def _struck(state: World, how: str) -> World:
     """The cluster after the first shadow of each target has met its fate."""
     result, hit = dict(state), set()
     for key, obj in sorted(state.items()):
-        if labels_of(obj).get(names.ROLE) != "shadow" or labels_of(obj)[names.TARGET] in hit:
+        target = annotations_of(obj).get(names.WORKLOAD)
+        if labels_of(obj).get(names.ROLE) != "shadow" or target in hit:
             continue
-        hit.add(labels_of(obj)[names.TARGET])
+        hit.add(target)
         if how == "delete":
             del result[key]
         elif how == "fail":
@@ -348,6 +362,7 @@ def _struck(state: World, how: str) -> World:
                 "status": {**obj.get("status", {}), "phase": "Failed", "reason": "Evicted", "conditions": [], "podIP": ""},
             }
         else:
-            metadata = {**obj["metadata"], "labels": {k: v for k, v in labels_of(obj).items() if k != names.TARGET}}
+            labels = {k: v for k, v in labels_of(obj).items() if k != names.TARGET}
+            metadata = {**obj["metadata"], "labels": {**labels, **({names.TARGET: "deployment-other"} if how == "relabel" else {})}}
             result[key] = {**obj, "metadata": metadata}
     return result

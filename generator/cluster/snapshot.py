@@ -122,12 +122,13 @@ class Space:
 
     @cached_property
     def ours(self) -> dict[str, list[Obj]]:
-        """Objects of ours by target id."""
+        """Objects of ours by target id: by the workload they name; by their label where somebody has taken that off."""
         found: dict[str, list[Obj]] = {}
         for objects in self.by_kind.values():
             for obj in objects:
                 if is_ours(obj):
-                    found.setdefault(labels_of(obj).get(names.TARGET, ""), []).append(obj)
+                    kind, _, name = annotations_of(obj).get(names.WORKLOAD, "").partition("/")
+                    found.setdefault(names.target_id(kind, name) if name else labels_of(obj).get(names.TARGET, ""), []).append(obj)
         return found
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from generator import names
-from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Space, annotations_of, is_ours
+from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Space, annotations_of, is_ours, key_of, labels_of
 from generator.cluster.workload import workload_of
 
 
@@ -18,7 +18,9 @@ def touched_by(space: Space, obj: Obj) -> frozenset[Key] | None:
         return frozenset({Key(of, space.name, name)} if name else ())
     if kind in WORKLOAD_KINDS:
         workload = workload_of(space, obj)
-        return frozenset({Key(workload.kind, space.name, workload.name)})
+        pods = [obj] if kind == "Pod" else space.controlled.get((kind, obj["metadata"]["name"]), ())
+        selecting = (o for pod in pods for o, _ in space.watchers.entries(labels_of(pod)) if o["kind"] == "Deployment")
+        return frozenset({Key(workload.kind, space.name, workload.name), *map(key_of, selecting)})
     if kind == "EndpointSlice":
         refs = [endpoint.get("targetRef") or {} for endpoint in obj.get("endpoints") or ()]
         pods = [space.get("Pod", ref.get("name", "")) for ref in refs if ref.get("kind") == "Pod"]
