@@ -18,9 +18,9 @@ def touched_by(space: Space, obj: Obj) -> frozenset[Key] | None:
         return frozenset({Key(of, space.name, name)} if name else ())
     if kind in WORKLOAD_KINDS:
         workload = workload_of(space, obj)
-        pods = [obj] if kind == "Pod" else space.controlled.get((kind, obj["metadata"]["name"]), ())
-        selecting = (o for pod in pods for o, _ in space.watchers.entries(labels_of(pod)) if o["kind"] == "Deployment")
-        return frozenset({Key(workload.kind, space.name, workload.name), *map(key_of, selecting)})
+        its = [obj] if kind == "Pod" else space.controlled.get((kind, obj["metadata"]["name"]), ())
+        selecting = (key_of(o) for pod in its for o in space.watchers.matching(labels_of(pod)) if o["kind"] == "Deployment")
+        return frozenset({Key(workload.kind, space.name, workload.name), *selecting})
     if kind == "EndpointSlice":
         refs = [endpoint.get("targetRef") or {} for endpoint in obj.get("endpoints") or ()]
         pods = [space.get("Pod", ref.get("name", "")) for ref in refs if ref.get("kind") == "Pod"]
