@@ -260,10 +260,11 @@ def test_the_operator_leads_to_stowaway(server: Cluster) -> None:
     operator.delete(Key("Service", "gefyra", "gefyra-stowaway-proxy-10000"))
     operator.create(routes)
     operator.patch(key, op("/data", {"alice-abcdefghij": "192.168.101.1:80,10000"}))
-    for attempt in (
+    attempts: list[Callable[[], object]] = [
         lambda: operator.patch(key, op("/metadata/labels", {**OURS, names.ROLE: "carrier-config"})),
         lambda: operator.create({**routes, "metadata": {**routes["metadata"], "name": "other"}}),
-    ):
+    ]
+    for attempt in attempts:
         with pytest.raises(Forbidden, match=r"bascule-fence-objects.*the operator"):
             attempt()
     for name in ("gefyra-stowaway-proxyroutes", "bascule"):
