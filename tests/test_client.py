@@ -7,6 +7,7 @@ import copy
 import json
 from typing import Any
 
+import pykube
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from generator.cli.data import masked
 from generator.cluster.snapshot import Obj, Snapshot, key_of
 from generator.desired.generate import generate
 from generator.live.events import events_for
+from generator.live.kube import Kube
+from generator.live.mirror import Mirror
 from generator.live.reading import trimmed
 from generator.plan import plan
 from generator.simulate import apply, world
@@ -107,6 +110,27 @@ def test_what_is_secret_stays_out_of_a_snapshot(config: Obj | None, token: Obj |
     assert {k: v for k, v in shown.items() if k != "providerConfig"} == {
         k: v for k, v in made.items() if k not in ("providerConfig", "serviceAccountData")
     }
+
+
+NOBODY: Obj = {
+    "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+    "users": [{"name": "u", "user": {}}],
+    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+    "current-context": "x",
+}
+"""A cluster that nobody asks anything."""
+
+
+def test_the_mirror_forgets_what_is_secret() -> None:
+    """Also in the server's answer to a write of ours, which comes whole."""
+    told: list[Obj | None] = []
+    mirror = Mirror(Kube(pykube.KubeConfig(NOBODY)), lambda _key, _before, after: told.append(after))
+    made = client("alice", providerConfig=SECRET, serviceAccountData=TOKEN)
+    mirror.saw(key_of(made), made)
+
+    assert mirror.get(key_of(made)) == told[0]
+    assert "hidden" not in json.dumps(told)
+    assert mirror.snapshot(NOW).controls == (told[0],)
 
 
 def test_what_is_secret_in_a_file_is_not_printed() -> None:
