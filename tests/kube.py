@@ -156,6 +156,13 @@ def bridge(
     }
 
 
+NOBODY: Obj = {
+    "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+    "users": [{"name": "u", "user": {}}],
+    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+    "current-context": "x",
+}
+"""A kubeconfig for a cluster that is not there."""
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMT alice@laptop"
 
 

@@ -112,19 +112,10 @@ def test_what_is_secret_stays_out_of_a_snapshot(config: Obj | None, token: Obj |
     }
 
 
-NOBODY: Obj = {
-    "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
-    "users": [{"name": "u", "user": {}}],
-    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-    "current-context": "x",
-}
-"""A cluster that nobody asks anything."""
-
-
 def test_the_mirror_forgets_what_is_secret() -> None:
     """Also in the server's answer to a write of ours, which comes whole."""
     told: list[Obj | None] = []
-    mirror = Mirror(Kube(pykube.KubeConfig(NOBODY)), lambda _key, _before, after: told.append(after))
+    mirror = Mirror(Kube(pykube.KubeConfig(kube.NOBODY)), lambda _key, _before, after: told.append(after))
     made = client("alice", providerConfig=SECRET, serviceAccountData=TOKEN)
     mirror.saw(key_of(made), made)
 

@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pykube
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generator.asked.admission import read
 from generator.cluster.relay import BLOCK, BLOCKS, HOST, Relay, port_at, relay_of
-from generator.cluster.snapshot import Key, Obj, Snapshot, annotations_of, is_ours, key_of
+from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, annotations_of, is_ours, key_of
 from generator.cluster.times import after
 from generator.connections.part import places
 from generator.desired.generate import generate
 from generator.desired.routing import connect
 from generator.desired.waking import next_end
+from generator.live.kube import Kube
+from generator.live.mirror import Mirror
+from generator.live.reconcile import UNTARGETED, Reconciler
 from generator.names import AWAY_GRACE, RELAY_PORTS, STOWAWAY
 from generator.plan import plan
-from generator.simulate import World, apply, settle, world
+from generator.simulate import World, apply, fold, settle, world
 from generator.text.reading import write_yaml
 from tests import kube
 from tests.kube import NOW
+from tests.strategies import Cluster, clusters
 
 LAW = settings(max_examples=100, deadline=None)
 ROUTES = Key("ConfigMap", "gefyra", f"{STOWAWAY}-proxyroutes")
+NOBODY = Kube(pykube.KubeConfig(kube.NOBODY))
 CLIENTS = ("alice", "alice-b", "bob")
 WEB = [*kube.deployment("web", {"app": "web"}, [kube.container(ports=(80, 8080, 9090))], 1, 1), kube.service("web", {"app": "web"})]
 
@@ -142,6 +148,42 @@ def test_places_are_kept_or_the_lowest(asking: list[tuple[int, int]], taken: set
         assert first is None or number in taken or found[first] == number
     if len(found) < len(asking):
         assert {*found.values(), *taken} >= {1, 2, 3, 4}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(clusters())
+def test_a_walk_ends_with_connections_too(cluster: Cluster) -> None:
+    """Whole installs in which providers, clients and workloads answer each other come to rest, and go back without a trace."""
+    owners = sorted({o["client"] for o in cluster.controls if "client" in o})
+    asked = [_unresolved(o) for o in cluster.controls]
+    run = fold([*cluster.objects, *kube.relay("20000 20001"), *kube.stowaway(), *map(kube.client, owners), *asked], NOW, 32)
+    bridges = [o for o in run.end if key_of(o).kind == "GefyraBridge"]
+    back = fold([o for o in run.end if key_of(o).kind not in OUR_KINDS.values()], run.now, 32)
+
+    assert run.converged
+    assert all(o["clusterEndpoint"].keys() == {m.rpartition(":")[2] for m in o["portMappings"]} for o in bridges)
+    assert back.converged
+    assert not [key_of(o) for o in back.end if is_ours(o)]
+
+
+def _unresolved(obj: Obj) -> Obj:
+    """Every other bridge over the relay, none with an endpoint yet."""
+    if key_of(obj).kind != "GefyraBridge":
+        return obj
+    return {**obj, "connectionProvider": ("relay", "stowaway")[obj["metadata"]["name"].endswith("1")], "clusterEndpoint": {}}
+
+
+def test_the_operator_looks_at_connections_when_they_change() -> None:
+    """A client, a bridge, a ConfigMap or Service of the control namespace; not what happens in a workload's."""
+    reconciler = Reconciler(NOBODY, Mirror(NOBODY, lambda *_: None))
+    snapshot = Snapshot.of([*WEB, *kube.relay(), kube.client("alice"), alices()], NOW)
+    concerned = {
+        key_of(o): UNTARGETED in reconciler._touched(snapshot, read(snapshot), [(key_of(o), None, o)])
+        for space in snapshot.spaces.values()
+        for o in space.objects.values()
+    }
+
+    assert {key for key, told in concerned.items() if told} == {key for key in concerned if key.namespace == "gefyra"}
 
 
 def test_a_shared_destination_is_one_route_until_its_last_bridge_goes() -> None:
