@@ -200,22 +200,29 @@ def test_a_shared_destination_is_one_route_until_its_last_bridge_goes() -> None:
 
 
 def test_what_gefyra_has_made_stays() -> None:
-    """A line keeps its name and port, a Service that is there is neither changed nor made again, and an orphan goes."""
+    """A line keeps its name and port, its Service is neither changed nor made again, and an orphan goes.
+
+    A new destination gets neither the port of somebody's Service nor one that becomes free in the same moment.
+    """
     theirs = kube.service(f"{STOWAWAY}-proxy-10005", {"gefyra.dev/app": "stowaway"}, 10005, 10005, "gefyra")
     routes = {"alice-qwertyuiop": "192.168.101.1:3000,10005", "bob-qwertyuiop": "192.168.102.1:3000,10000"}
-    state = steady(world([*WEB, *kube.stowaway(**routes), theirs, bridge("a", "alice", "stowaway")]))
+    other = kube.service(f"{STOWAWAY}-proxy-10001", {"gefyra.dev/app": "stowaway"}, 10001, 10001, "gefyra")
+    made = [bridge("a", "alice", "stowaway"), bridge("c", "carol", "stowaway", ip="192.168.103.1")]
+    state = steady(world([*WEB, *kube.stowaway(**routes), theirs, other, *made]))
 
-    assert state[ROUTES]["data"] == {"alice-qwertyuiop": "192.168.101.1:3000,10005"}
-    assert state[key_of(theirs)] == theirs
-    assert endpoints(state) == {("a", "8080"): f"{STOWAWAY}-proxy-10005.gefyra.svc.cluster.local:10005"}
+    assert state[ROUTES]["data"].pop("alice-qwertyuiop") == "192.168.101.1:3000,10005"
+    assert list(state[ROUTES]["data"].values()) == ["192.168.103.1:3000,10002"]
+    assert (state[key_of(theirs)], state[key_of(other)]) == (theirs, other)
+    assert endpoints(state) == {(n, "8080"): f"{STOWAWAY}-proxy-{p}.gefyra.svc.cluster.local:{p}" for n, p in (("a", 10005), ("c", 10002))}
+    assert generate(Snapshot.of(state.values(), NOW), frozenset()).connecting == ()
 
 
-@pytest.mark.parametrize("installed", [[], kube.relay(), kube.stowaway()[:1]])
+@pytest.mark.parametrize("installed", [[], [*kube.relay(), kube.client("alice")], kube.stowaway()[:1]])
 def test_an_endpoint_that_somebody_wrote_stays_without_its_provider(installed: list[Obj]) -> None:
     """Nobody knows better."""
     own = {"8080": "10.200.0.1:10000"}
     made = [bridge("a", "alice", "stowaway"), bridge("b", "alice", "relay")]
-    kept = [o for o in made if not installed or (o["connectionProvider"] == "relay") != (len(installed) == 2)]
+    kept = [o for o in made if not installed or (o["connectionProvider"] == "relay") != (len(installed) == 3)]
     state = steady(world([*WEB, *installed, *({**o, "clusterEndpoint": own} for o in kept)]))
 
     assert kept
@@ -291,8 +298,8 @@ def test_who_comes_back_keeps_the_bridge() -> None:
     late = after(NOW, 100_000)
     two = {**alices(), "portMappings": ["3000:8080", "3001:80"]}
     two["clusterEndpoint"] = {"8080": f"{HOST}:{BLOCKS[0]}", "80": f"{HOST}:{BLOCKS[0] + 1}"}
-    for listening in (str(BLOCKS[0]), str(BLOCKS[0] + 1)):
-        snapshot = Snapshot.of([*WEB, *away(BLOCKS[0], NOW, listening), kube.client("alice"), two], late)
+    for listening, made in ((BLOCKS[0], alices()), (BLOCKS[0] + 1, two)):
+        snapshot = Snapshot.of([*WEB, *away(BLOCKS[0], NOW, str(listening)), kube.client("alice"), made], late)
 
         assert not generate(snapshot).intent.expired
 
