@@ -32,7 +32,7 @@ CODES: dict[str, Code] = {
     "DuplicateObject": Code("input", "The same object (kind, namespace, name) is in the stream twice with different content.", "Keep the newer one."),
     "SnapshotIncomplete": Code("input", "An object that another one refers to is not in the stream, so the truth about the target cannot be read.", f"Record with `kubectl get {RECORDED} -o yaml`."),
     "WrongType": Code("input", "A field has a value of the wrong type.", "Give the type that is named."),
-    "UnknownField": Code("input", "A field is not part of GefyraBridge or GefyraBridgeMount.", "Remove or correct it; the nearest known field is named."),
+    "UnknownField": Code("input", "A field is not part of GefyraBridge, GefyraBridgeMount or GefyraClient.", "Remove or correct it; the nearest known field is named."),
     "BadTime": Code("input", "A time is not RFC 3339.", "Write 2026-11-24T22:00:00Z."),
     "TargetUnknown": Code("input", "A bridge or mount names a workload, container or mount that is not in the stream.", "Correct the name, or add the object to the stream."),
     # --- a bridge on its own (generator/asked/bridge.py, rules.py, language.py)
@@ -51,6 +51,12 @@ CODES: dict[str, Code] = {
     "EndpointUnresolved": Code("warning", "The bridge's connection has not reported where its traffic goes, or names a host that is neither an IP address nor a Service in the stream; its requests stay in the cluster.", "Wait for the connection provider, or check clusterEndpoint."),
     "ObjectInvalid": Code("refused", "A bridge or mount that is in the cluster already is not valid; in a file of your own the same mistake ends the command with exit code 2. It keeps only itself out.", "Correct or delete it; the message begins with the code of the mistake."),
     "BridgeExpired": Code("warning", "The bridge's sunset lies in the past: it is removed.", "Create it again with a later sunset."),
+    # --- how the requests get to a user's machine (generator/connections/, generator/asked/client.py)
+    "ClientAway": Code("warning", "Nobody listens at the relay on the bridge's port: the user's machine is not connected. The cluster answers; the bridge goes on by itself when it is connected again.", "Connect it: `bascule connect`."),
+    "ClientGone": Code("warning", "The user's machine has been away for longer than the bridge waits for it (annotation bascule.dev/away-grace, a day by default): the bridge is removed.", "Connect, and create it again."),
+    "ClientExpired": Code("warning", "The client's sunset lies in the past: it is removed, and its bridges with it.", "Create it again with a later sunset."),
+    "PortsExhausted": Code("warning", "There is no port left for a bridge, or no block of ports for a client: a client has 32 ports of the relay, the relay 1312 clients, Stowaway 50,000 destinations.", "Remove bridges or clients that nobody needs."),
+    "PeersUnmanaged": Code("warning", "A client asks Stowaway for a WireGuard peer. Its keys are made inside Stowaway's Pod, and could only be read by running commands in there, which the operator may not.", "Use provider: relay, or let Gefyra's own operator make the peer."),
     # --- a mount or its target (generator/desired/preflight.py)
     "MountDuplicate": Code("refused", "Another, older mount has the same target.", "Use that one; a workload and container is mounted once."),
     "WorkloadKindUnsupported": Code("refused", "The target is not a Deployment, StatefulSet, DaemonSet, ReplicaSet or Pod.", "Name one of these."),

@@ -13,13 +13,15 @@ RECORDED = (
 )  # what `kubectl get` has to record of a namespace
 SETTINGS_CONFIGMAP = "bascule"
 DEFAULT_CARRIER_IMAGE = "bascule-carrier2:0.1.0"
+RELAY = "bascule-relay"  # the relay's Service, StatefulSet and ConfigMap, in the control namespace
+STOWAWAY = "gefyra-stowaway"  # Gefyra's WireGuard server: what begins the names of its objects, in the control namespace
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "bascule"
 
 # labels
-ROLE = f"{GROUP}/role"  # shadow, stand-in, service, carrier-config, policy: on every object of ours
-TARGET = f"{GROUP}/target"  # id of the workload: on every object of ours
+ROLE = f"{GROUP}/role"  # shadow, stand-in, service, carrier-config, policy, connection: on every object of ours
+TARGET = f"{GROUP}/target"  # id of the workload, or STOWAWAY: on every object of ours
 CARRIER = f"{GROUP}/carrier"  # id of the workload: on an original from its hold until it is restored, and on a stand-in
 SERVES = f"{GROUP}/serves"  # "true" on a shadow that Service Y' selects
 HELD = f"{GROUP}/held"  # "true" on a Pod kept out of its Services' endpoints
@@ -33,6 +35,8 @@ HTTP_PORTS = f"{GROUP}/http-ports"  # on a carrier ConfigMap: ports that have ha
 DRAINED_SINCE = f"{GROUP}/drained-since"  # RFC 3339: since when no EndpointSlice lists this Pod as ready
 WAITS_SINCE = f"{GROUP}/waits-since"  # RFC 3339: since when an original waits for a stand-in, to be restored
 FLOOR = f"{GROUP}/shadow-floor"  # on Service Y': originals when the mount began
+RELAY_PORTS = f"{GROUP}/relay-ports"  # on a GefyraClient: the first of its ports of the relay
+AWAY_GRACE = f"{GROUP}/away-grace"  # on a bridge, from its owner: seconds for which its client may be away before it is removed
 
 # annotations with the container's name behind the slash: one plain value per container, no JSON inside JSON
 ORIGINAL_IMAGE = "original-image.bascule.dev/"

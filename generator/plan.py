@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from generator import names
 from generator.asked.values import Tls
-from generator.cluster.snapshot import MADE, OUR_KINDS, Key, Obj, Snapshot, annotations_of, is_ours, key_of, labels_of
+from generator.cluster.snapshot import MADE, OUR_KINDS, STOWAWAY_ROUTES, Key, Obj, Snapshot, annotations_of, is_ours, key_of, labels_of
 from generator.cluster.workload import has_ended
 from generator.desired.generate import Desired
 from generator.desired.outcome import Outcome
@@ -93,7 +93,7 @@ def _patches(key: Key, live: Obj, obj: Obj, reason: str, outcomes: Mapping[tuple
 
     outcomes: by namespace and the workload's id.
     """
-    foreign = not is_ours(live) and key.kind != "Pod" and key.kind not in OUR_KINDS.values()
+    foreign = not is_ours(live) and key.kind != "Pod" and key.kind not in OUR_KINDS.values() and key != STOWAWAY_ROUTES
     if key.kind != "Pod":
         yield Change("patch", key, reason, tuple(patch(live, obj)), foreign=foreign)
         return
@@ -122,6 +122,8 @@ def _deliveries(live: Obj, obj: Obj, outcomes: Mapping[tuple[str, str], Outcome]
 def _owned(snapshot: Snapshot, desired: Desired) -> list[Obj]:
     if desired.scope is None:
         return [o for space in snapshot.spaces.values() for objects in space.ours.values() for o in objects]
+    if not desired.scope:
+        return snapshot.space(names.CONTROL_NAMESPACE).ours.get(names.STOWAWAY, [])
     return [o for key in desired.scope for o in snapshot.space(key.namespace).ours.get(names.target_id(key.kind, key.name), ())]
 
 
@@ -131,6 +133,8 @@ def _why_delete(obj: Obj) -> str:
         return "it has failed; another one is made"
     if role == "stand-in":
         return "the originals serve again"
+    if role == "connection":
+        return "no bridge leaves the cluster there any more"
     return "no original needs it any more" if role == "shadow" else "nothing of the target is bridged any more"
 
 

@@ -130,8 +130,7 @@ def _collect(state: World) -> World:
             k
             for k, o in state.items()
             if (owners := o["metadata"].get("ownerReferences"))
-            and k.kind == "Pod"
-            and labels_of(o).get(names.MANAGED_BY) == names.MANAGER
+            and (k.kind == "GefyraBridge" or (k.kind == "Pod" and labels_of(o).get(names.MANAGED_BY) == names.MANAGER))
             and not any(ref["uid"] in uids for ref in owners)
         ]
         if not gone:

@@ -156,6 +156,41 @@ def bridge(
     }
 
 
+NOBODY: Obj = {
+    "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+    "users": [{"name": "u", "user": {}}],
+    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+    "current-context": "x",
+}
+"""A kubeconfig for a cluster that is not there."""
+PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMT alice@laptop"
+
+
+def client(name: str, provider: str = "relay", **more: Any) -> Obj:
+    """A GefyraClient."""
+    metadata = meta(name, "gefyra", **more.pop("metadata", {}))
+    return {"apiVersion": "gefyra.dev/v1", "kind": "gefyraclient", "metadata": metadata, "provider": provider, **more}
+
+
+def relay(listening: str = "", away: str = "", address: str = "10.244.9.9") -> list[Obj]:
+    """The relay's headless Service, and the ConfigMap that says where it is and who is connected."""
+    data = {"address": address, "listening": listening, "away": away or "{}"} if address else {}
+    selector = {"app.kubernetes.io/name": "bascule-relay"}
+    spec = {"clusterIP": "None", "selector": selector, "ports": [{"name": "ssh", "port": 2222, "protocol": "TCP", "targetPort": 2222}]}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta("bascule-relay", "gefyra"), "spec": spec},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("bascule-relay", "gefyra"), "data": data},
+    ]
+
+
+def stowaway(**routes: str) -> list[Obj]:
+    """What tells that Gefyra's Stowaway is installed, and its routes."""
+    return [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("gefyra-stowaway-config", "gefyra")},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("gefyra-stowaway-proxyroutes", "gefyra"), "data": routes},
+    ]
+
+
 def header(name: str, value: str, match: str = "exact") -> Obj:
     """A header condition in Gefyra's form."""
     return {"matchHeader": {"name": name, "value": value, "type": match}}

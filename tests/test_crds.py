@@ -286,7 +286,7 @@ def test_kubectl_get_tells_what_matters(kube: Kube, server: Cluster) -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", ["gefyrabridge", "gefyrabridgemount"])
+@pytest.mark.parametrize("kind", ["gefyrabridge", "gefyrabridgemount", "gefyraclient"])
 def test_the_schema_of_the_golden_files_agrees(kind: str) -> None:
     """tests/schemas/crd/ knows the fields, types and words that the definition has, and no others; it may say more of their form."""
     schema = json.loads((SCHEMAS / f"{kind}_v1.json").read_text())

@@ -247,6 +247,37 @@ def test_of_a_status_the_operator_writes_ready_alone(operator: Kube, admin: Kube
     admin.patch(pod("web"), operations, "status")
 
 
+# ---- connections
+
+
+def test_the_operator_leads_to_stowaway(server: Cluster) -> None:
+    """The Services in front of its ports are the operator's own; the ConfigMap of its routes is not, and it writes that one alone."""
+    operator, admin = account(server.kubeconfig, OPERATOR), account(server.kubeconfig)
+    service = {**other("Service", "gefyra-stowaway-proxy-10000", "connection")}
+    service["metadata"] = {**service["metadata"], "namespace": "gefyra"}
+    routes: Obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "gefyra-stowaway-proxyroutes", "namespace": "gefyra"}}
+    key = Key("ConfigMap", "gefyra", "gefyra-stowaway-proxyroutes")
+
+    operator.create(service)
+    operator.patch(Key("Service", "gefyra", "gefyra-stowaway-proxy-10000"), op("/metadata/labels/gefyra.dev~1client-id", "alice"))
+    operator.delete(Key("Service", "gefyra", "gefyra-stowaway-proxy-10000"))
+    operator.create(routes)
+    operator.patch(key, op("/data", {"alice-abcdefghij": "192.168.101.1:80,10000"}))
+    attempts: list[Callable[[], object]] = [
+        lambda: operator.patch(key, op("/metadata/labels", {**OURS, names.ROLE: "carrier-config"})),
+        lambda: operator.create({**routes, "metadata": {**routes["metadata"], "name": "other"}}),
+    ]
+    for attempt in attempts:
+        with pytest.raises(Forbidden, match=r"bascule-fence-objects.*the operator"):
+            attempt()
+    for name in ("gefyra-stowaway-proxyroutes", "bascule"):
+        with pytest.raises(Forbidden, match="cannot delete"):
+            operator.delete(Key("ConfigMap", "gefyra", name))
+    with pytest.raises(Forbidden, match="cannot patch"):
+        operator.patch(Key("ConfigMap", "gefyra", "bascule"), op("/data/carrierImage", "localhost/evil:1"))
+    admin.delete(key)
+
+
 # ---- objects of ours, and of others
 
 

@@ -141,3 +141,32 @@ def test_a_client_leaves_those_of_others_alone(server: Cluster) -> None:
     admin.merge(theirs, {"destinationIP": "10.0.0.9"})
     for key in (theirs, free, hers):
         admin.delete(key)
+
+
+def test_a_client_does_not_write_what_the_operator_gives_it(server: Cluster) -> None:
+    """Neither at birth nor later, neither added, changed nor taken away; what it asks for it writes; the operator writes both."""
+    admin, alice, key = account(server.kubeconfig), account(server.kubeconfig, f"{CLIENT}alice"), Key("GefyraClient", "gefyra", "alice")
+    metadata = {"name": "alice", "namespace": "gefyra"}
+    made = {"apiVersion": "gefyra.dev/v1", "kind": "gefyraclient", "metadata": metadata, "provider": "relay"}
+    ports = {"bascule.dev/relay-ports": "20032"}
+    given: list[Obj] = [
+        {"providerConfig": {"ports": "20032-20063"}},
+        {"serviceAccountName": "gefyra-client-bob"},
+        {"serviceAccountData": {"token": "x"}},
+        {"metadata": {"annotations": ports}},
+    ]
+
+    for more in given:
+        with pytest.raises(Forbidden, match=r"bascule-fence-clients.*what the operator gives it"):
+            ask(alice, {**made, **more, "metadata": metadata | more.get("metadata", {})})
+    ask(alice, {**made, "providerParameter": {"publicKey": "x"}})
+    for more in given:
+        with pytest.raises(Forbidden, match=r"bascule-fence-clients.*what the operator gives it"):
+            alice.merge(key, more)
+        account(server.kubeconfig, OPERATOR).patch(key, [{"op": "add", "path": "/state", "value": "WAITING"}])
+        admin.merge(key, more)
+    for more in given:
+        with pytest.raises(Forbidden, match=r"bascule-fence-clients.*what the operator gives it"):
+            alice.merge(key, {field: {"annotations": None} if field == "metadata" else None for field in more})
+    alice.merge(key, {"providerParameter": None, "metadata": {"annotations": {"note": "mine"}}})
+    alice.delete(key)

@@ -83,7 +83,7 @@ PARTS = {"certificate": "tls.crt", "key": "tls.key"}
 
 
 def walk(lab: Lab, space: Namespace) -> None:
-    """A mount, two bridges, other rules, TLS, edited objects, both ends by sunset; and once more, so that events repeat."""
+    """A mount, two bridges, other rules, TLS, edited objects, Stowaway, all ends by sunset; and once more, so that events repeat."""
     lab.kube.create(mount())
     space.bridge("alice", "audit", header("x-user", "alice"))
     secure = {"portMappings": ["3001:9090"], "clusterEndpoint": {"9090": f"bob.{space.name}.svc.cluster.local:9090"}}
@@ -96,12 +96,33 @@ def walk(lab: Lab, space: Namespace) -> None:
     until(lambda: lab.kube.get(key_of(service))["spec"]["selector"] == service["spec"]["selector"], "the Service to be put right")
     lab.kube.merge(Key("NetworkPolicy", space.name, "web"), {"spec": {"ingress": [{"ports": [{"port": 8080}, {"port": 9090}]}]}})
     until(lambda: all(len(o["spec"]["ingress"][0].get("ports", ())) > 1 for o in space.objects("NetworkPolicy")), "the policy's copy")
+    stowaway(lab, space)
     soon = (datetime.now(UTC) + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    for kind, name in (("GefyraBridge", "alice"), ("GefyraBridge", "bob"), ("GefyraBridgeMount", "audit")):
+    lab.kube.create({"apiVersion": "gefyra.dev/v1", "kind": "gefyraclient", "metadata": CAROL, "provider": "relay"})
+    until(lambda: bool(lab.kube.get(CLIENT).get("state")), "the client's state")
+    for kind, name in (("GefyraBridge", "alice"), ("GefyraBridge", "bob"), ("GefyraBridgeMount", "audit"), ("GefyraClient", "carol")):
         lab.kube.merge(Key(kind, "gefyra", name), {"sunset": soon})
     space.restored()
-    until(lambda: not [*lab.kube.list_objects("GefyraBridge")[0], *lab.kube.list_objects("GefyraBridgeMount")[0]], "the sunset")
+    kinds = ("GefyraBridge", "GefyraBridgeMount", "GefyraClient")
+    until(lambda: not [o for kind in kinds for o in lab.kube.list_objects(kind)[0]], "the sunset")
     space.bridge("alice", "deployment/web", header("x-user", "alice"))
 
 
+def stowaway(lab: Lab, space: Namespace) -> None:
+    """What tells that Gefyra's Stowaway is there, a bridge that needs it, its Service edited, and all gone."""
+    installed, routes = (Key("ConfigMap", "gefyra", f"gefyra-stowaway-{name}") for name in ("config", "proxyroutes"))
+    service = Key("Service", "gefyra", "gefyra-stowaway-proxy-10000")
+    lab.kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": installed.name, "namespace": "gefyra"}})
+    until(lambda: bool(lab.kube.list_objects("ConfigMap", "gefyra", "gefyra.dev/role=proxyroute")[0]), "the routes")
+    space.bridge("dave", "audit", header("x-user", "dave"), destinationIP="192.168.101.1", clusterEndpoint={})
+    lab.kube.merge(service, {"spec": {"selector": {"gefyra.dev/app": "nothing"}}})
+    until(lambda: lab.kube.get(service)["spec"]["selector"]["gefyra.dev/app"] == "stowaway", "the Service to be put right")
+    space.remove("dave")
+    until(lambda: service not in map(key_of, lab.kube.list_objects("Service", "gefyra")[0]), "the Service to go")
+    for key in (installed, routes):
+        lab.kube.delete(key)
+
+
+CAROL = {"name": "carol", "namespace": "gefyra"}
+CLIENT = Key("GefyraClient", "gefyra", "carol")
 BRIDGE = Key("GefyraBridge", "gefyra", "alice")

@@ -18,7 +18,7 @@ from generator.desired.handover import PATIENCE
 from generator.simulate import settle, world
 from generator.text.reading import write_yaml
 from tests import kube
-from tests.kube import NOW, bridge, container, deployment, header, mount, path, pod, rule, service, workload
+from tests.kube import NOW, bridge, client, container, deployment, header, mount, path, pod, rule, service, workload
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NODE: Obj = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1", "uid": "node1"}}
@@ -864,6 +864,85 @@ def with_status(marker: str, status: Obj) -> Case:
     objects, now = rounds(web(ALICE), 1)
     failed = [{**o, "status": status} if o["kind"] == "Pod" and marker in o["metadata"]["name"] else o for o in objects]
     return Case("", "", failed, now)
+
+
+# --- connections
+
+
+def _relayed(*more: Obj, **report: str) -> list[Obj]:
+    """Alice and Bob with a relay, and a bridge of each."""
+    clients = [client("alice", providerParameter={"publicKey": kube.PUBLIC_KEY}), client("bob")]
+    bridges = [_over_relay(name, header("x-user", name)) for name in ("alice", "bob")]
+    return web(*bridges, *more, extra=[*kube.relay(**report), *clients])
+
+
+def _over_relay(name: str, *conditions: Obj) -> Obj:
+    return {**by(name, *conditions), "connectionProvider": "relay", "clusterEndpoint": {}}
+
+
+@case("connection-relay")
+def _relay() -> Case:
+    intent = "Each client gets a block of the relay's ports, and each bridge one of them; Alice has brought a key, Bob not yet."
+    return Case("Connections through the relay", intent, settled(_relayed()))
+
+
+@case("connection-relay-away")
+def _relay_away() -> Case:
+    objects, now = rounds(_relayed(listening="20000 20032"), len(INTENTS_IN) + 2)
+    gone = kube.relay("20032", f'{{"20000": "{now}"}}')
+    return Case(
+        "A laptop goes away",
+        "Alice's machine has lost its connection: her bridge says so, its route stays, and no carrier is told anything.",
+        [o for o in objects if o["metadata"]["name"] != "bascule-relay"] + gone,
+        now,
+    )
+
+
+@case("connection-stowaway")
+def _stowaway() -> Case:
+    carol = {**by("carol", header("x-user", "carol")), "clusterEndpoint": {}, "destinationIP": "172.21.0.4"}
+    bridges = [{**by(name, header("x-user", name)), "clusterEndpoint": {}} for name in ("alice", "bob")]
+    intent = "Alice and Bob share a process, which is one route and keeps Gefyra's port; Carol's is new; a route that nobody needs goes."
+    routes = {"alice-zyxwvutsrq": "172.21.0.3:3000,10002", "dave-zyxwvutsrq": "172.21.0.3:300,10000"}
+    client_ = client("alice", "stowaway", serviceAccountName="gefyra-client-alice")
+    return Case("Connections through Gefyra's Stowaway", intent, settled(web(*bridges, carol, extra=[*kube.stowaway(**routes), client_])))
+
+
+@case("problem-client-away")
+def _client_away() -> Case:
+    return Case("ClientAway", "Nobody listens at the relay for Alice's bridge.", *rounds(_relayed(listening="20032"), len(INTENTS_IN)))
+
+
+@case("problem-client-gone")
+def _client_gone() -> Case:
+    alice = _metadata(annotations={"bascule.dev/away-grace": "60"})(_over_relay("alice", header("x-user", "alice")))
+    objects = web(
+        {**alice, "clusterEndpoint": {"8080": "bascule-relay.gefyra.svc.cluster.local:20000"}},
+        extra=[*kube.relay(away=f'{{"20000": "{NOW}"}}'), client("alice")],
+    )
+    return Case("ClientGone", "Alice's machine has been away for longer than her bridge waits.", settled(objects), after(NOW, 61))
+
+
+@case("problem-client-expired")
+def _client_expired() -> Case:
+    gone = client("alice", sunset="2026-11-24T22:00:00Z")
+    return Case("ClientExpired", "The client's time is over.", settled(web(extra=[*kube.relay(), gone])))
+
+
+@case("problem-ports-exhausted")
+def _ports_exhausted() -> Case:
+    ports = tuple(f"{3000 + n}:{8000 + n}" for n in range(33))
+    many = {**_over_relay("alice", header("x-user", "alice")), "portMappings": list(ports)}
+    listening = " ".join(str(20000 + n) for n in range(32))
+    app = container("app", ports=tuple(8000 + n for n in range(33)))
+    objects = web(many, containers=[app], extra=[*kube.relay(listening), client("alice")])
+    return Case("PortsExhausted", "Alice bridges 33 ports, and a client has 32 of the relay's.", *rounds(objects, 1))
+
+
+@case("problem-peers-unmanaged")
+def _peers_unmanaged() -> Case:
+    asking = client("alice", "stowaway", serviceAccountName="gefyra-client-alice", providerParameter={"subnet": "172.21.0.0/16"})
+    return Case("PeersUnmanaged", "Alice's machine wants to connect to Stowaway.", settled(web(extra=[*kube.stowaway(), asking])))
 
 
 @case("problem-stand-in-failed")

@@ -10,29 +10,32 @@ from collections.abc import Iterable
 from carrier2.dispatch import Route
 from carrier2.limits import unfit
 from generator.asked.bridge import Bridge, Mount, decode_bridge, decode_mount
+from generator.asked.client import Client, decode_client
 from generator.asked.conflicts import Standing
 from generator.asked.intent import Claim, Intent, Memory
 from generator.asked.targets import ports_of, resolve
+from generator.cluster.relay import Relay, port_at, relay_of
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
-from generator.cluster.times import seconds_between
+from generator.cluster.times import after, seconds_between
 from generator.errors import Problem
 from generator.rules.precedence import routed, seniority
 
 MISSING_SECONDS = 86400
 """How long a bridge or mount waits for a target that is not there, as in Gefyra (GEFYRA_BRIDGE_MOUNT_MISSING_GRACE_PERIOD)."""
+_DECODERS = {"GefyraBridge": decode_bridge, "GefyraBridgeMount": decode_mount, "GefyraClient": decode_client}
 
 
 def read(snapshot: Snapshot, memory: Memory | None = None) -> Intent:
-    """Decode every bridge and mount, resolve the targets, and refuse what cannot stand beside what is older.
+    """Decode every bridge, mount and client, resolve the targets, and refuse what cannot stand beside what is older.
 
     memory: of an earlier call; it is brought up to date.
     """
     intent, memory = Intent(), memory or Memory()
     before = memory.forget()
-    mounts, bridges = _decode(snapshot, intent, memory, before)
+    mounts = _decode(snapshot, intent, memory, before)
     by_name: dict[str, Mount] = {m.name: m for m in mounts}
     taken: dict[tuple[Key, str], Mount] = {}
-    for mount in sorted(mounts, key=lambda m: (seniority(m.created), m.name)):
+    for mount in mounts:
         resolved = resolve(snapshot, mount.target, mount.obj, intent)
         if resolved is None:
             grace = MISSING_SECONDS if mount.missing_grace_period is None else mount.missing_grace_period
@@ -46,7 +49,7 @@ def read(snapshot: Snapshot, memory: Memory | None = None) -> Intent:
         intent.targets[key_of(mount.obj)] = resolved
         intent.claims.setdefault(resolved[0], {})[resolved[1]] = Claim(resolved[1], mount, (), ports_of(snapshot, *resolved))
     wishes: dict[tuple[Key, str], list[Bridge]] = {}
-    for bridge in sorted(bridges, key=lambda b: (seniority(b.created), b.name)):
+    for bridge in intent.bridges:
         at = _aim(snapshot, bridge, by_name, intent)
         if at is None:
             _give_up(bridge.obj, MISSING_SECONDS, snapshot.now, intent)
@@ -74,31 +77,54 @@ def _remembered(claim: Claim, bridges: list[Bridge], at: tuple[Key, str], intent
     return known[1]
 
 
-def _decode(snapshot: Snapshot, intent: Intent, memory: Memory, before: Memory) -> tuple[list[Mount], list[Bridge]]:
-    mounts: list[Mount] = []
-    bridges: list[Bridge] = []
+def _decode(snapshot: Snapshot, intent: Intent, memory: Memory, before: Memory) -> list[Mount]:
+    """The mounts, oldest first; bridges and clients are noted in `intent`."""
+    relay = relay_of(snapshot)
+    items: list[Mount | Bridge | Client] = []
     for obj in snapshot.controls:
         key = key_of(obj)
-        if obj["metadata"].get("deletionTimestamp") or key.kind == "GefyraClient":
+        if obj["metadata"].get("deletionTimestamp"):
             continue
         known = before.decoded.get(key)
         if known is None or known[0] is not obj:
-            known = (obj, *(decode_mount(obj) if key.kind == "GefyraBridgeMount" else decode_bridge(obj)))
+            known = (obj, *_DECODERS[key.kind](obj))
         memory.decoded[key] = known
         _, item, problems = known
         intent.blame(obj, *problems)
         if item is None:
             continue
-        if item.sunset and seconds_between(item.sunset, snapshot.now) >= 0:
-            code = "MountExpired" if isinstance(item, Mount) else "BridgeExpired"
-            message = f"sunset {item.sunset} has passed at {snapshot.now}; it is removed"
-            intent.blame(obj, Problem(code, str(key), message, "Create it again with a later sunset."))
-            intent.expired[key] = "its sunset has passed"
-        elif isinstance(item, Mount):
-            mounts.append(item)
-        else:
-            bridges.append(item)
-    return mounts, bridges
+        if ended := _ended(item, relay, snapshot.now):
+            problem, intent.expired[key] = ended
+            intent.blame(obj, problem)
+            continue
+        items.append(item)
+        if ends := [*filter(None, (item.sunset, _gone_at(item, relay)))]:
+            intent.ends[key] = min(ends, key=lambda end: seconds_between(snapshot.now, end))
+    items.sort(key=lambda item: (seniority(item.created), item.name))
+    intent.clients.extend(i for i in items if isinstance(i, Client))
+    intent.bridges.extend(i for i in items if isinstance(i, Bridge))
+    return [i for i in items if isinstance(i, Mount)]
+
+
+def _ended(item: Mount | Bridge | Client, relay: Relay | None, now: str) -> tuple[Problem, str] | None:
+    """What is said of one that is to be removed, and the reason in a few words."""
+    place, kind = str(key_of(item.obj)), type(item).__name__
+    if item.sunset and seconds_between(item.sunset, now) >= 0:
+        message = f"sunset {item.sunset} has passed at {now}; it is removed"
+        return Problem(f"{kind}Expired", place, message, "Create it again with a later sunset."), "its sunset has passed"
+    gone = _gone_at(item, relay)
+    if isinstance(item, Bridge) and gone and seconds_between(gone, now) >= 0:
+        message = f"{item.owner} has been away for longer than {item.away_grace} s, until {gone}; it is removed"
+        return Problem("ClientGone", place, message, "Connect, and create it again."), f"its client has been away for {item.away_grace} s"
+    return None
+
+
+def _gone_at(item: Mount | Bridge | Client, relay: Relay | None) -> str:
+    """When a bridge is removed because its client listens on none of its ports; "" while it does, or nobody knows."""
+    ports = {port_at(e) for e in item.endpoints.values()} if isinstance(item, Bridge) and item.provider == "relay" else set()
+    if not isinstance(item, Bridge) or not relay or not ports or not ports <= relay.away.keys() - relay.listening:
+        return ""
+    return after(max(relay.away[port] for port in ports), item.away_grace)
 
 
 def _give_up(obj: Obj, grace: int, now: str, intent: Intent) -> None:

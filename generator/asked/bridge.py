@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from carrier2.dispatch import Condition
-from generator.asked.values import NAME, TargetRef, Tls, endpoints, port_number, port_pairs, tls_sources, utc, workload
+from generator.asked.controls import COMMON, name_of, note_of, opened
+from generator.asked.values import NAME, TargetRef, Tls, address, endpoints, port_number, port_pairs, seconds, tls_sources, utc, workload
 from generator.errors import Problem
-from generator.names import API_VERSION, CONTROL_NAMESPACE
+from generator.names import AWAY_GRACE
 from generator.rules.analysis import never, shape
 from generator.rules.conditions import needs, rule, subject
 from generator.rules.fields import seen_there
-from generator.text.walk import Kind, Place, fields, is_a, shown
+from generator.text.walk import Kind, Place, fields, shown
 
 __all__ = ["Bridge", "Mount", "TargetRef", "Tls", "decode_bridge", "decode_mount"]
 
@@ -55,6 +56,8 @@ class Bridge:
     None, or one without conditions, takes all requests.
     access_log: the carrier writes a line for each request that the bridge takes.
     endpoints: host:port in the cluster by container port, as the connection has reported them.
+    provider: how the requests get to the user's machine, "" if neither is asked for. destination: its address for `stowaway`, "" if none.
+    away_grace: seconds for which the machine may be away before the bridge is removed.
     """
 
     name: str
@@ -69,23 +72,16 @@ class Bridge:
     fallback: Literal["cluster", "error"]
     access_log: bool
     endpoints: dict[int, str]
+    provider: Literal["stowaway", "relay", ""]
+    destination: str
+    away_grace: int
     sunset: str
     obj: dict[str, Any] = field(repr=False)
 
 
-_COMMON: Final[dict[str, Kind]] = {
-    "apiVersion": str,
-    "kind": str,
-    "metadata": dict,
-    "target": str,
-    "targetNamespace": str,
-    "targetContainer": str,
-    "providerParameter": dict,
-    "sunset": str,
-    "state": str,
-    "stateTransitions": object,
-    "status": object,
-}
+AWAY_SECONDS: Final = 86400
+"""How long a bridge waits for its client by default: as long as for a target that is not there (admission.MISSING_SECONDS)."""
+_COMMON: Final[dict[str, Kind]] = {**COMMON, "target": str, "targetNamespace": str, "targetContainer": str}
 _BRIDGE: Final[dict[str, Kind]] = {
     **_COMMON,
     "provider": ("carrier2", "carrier", ""),
@@ -97,7 +93,6 @@ _BRIDGE: Final[dict[str, Kind]] = {
     "handleProbes": object,
 }
 _MOUNT: Final[dict[str, Kind]] = {**_COMMON, "provider": str, "missingGracePeriod": int}
-_METADATA: Final[dict[str, Kind]] = {"creationTimestamp": str, "labels": dict}
 _BRIDGE_OPTIONS: Final[dict[str, Kind]] = {
     "rules": list,
     "mode": ("intercept", "mirror"),
@@ -105,12 +100,11 @@ _BRIDGE_OPTIONS: Final[dict[str, Kind]] = {
     "accessLog": bool,
 }
 _MOUNT_OPTIONS: Final[dict[str, Kind]] = {"tls": dict, "allowSharedVolumes": bool, "carrierImage": str}
-_NO_SPEC = "The fields of a Gefyra object stand at its top level, without a spec."
 
 
 def decode_mount(obj: object) -> tuple[Mount | None, tuple[Problem, ...]]:
     """A GefyraBridgeMount as a Mount, or None and everything that is wrong with it."""
-    place, values, created = _object(obj, "GefyraBridgeMount", _MOUNT)
+    place, values, created = opened(obj, "GefyraBridgeMount", _MOUNT)
     if not isinstance(obj, dict) or not values:
         return None, tuple(place.problems)
     target = _target(place.field("target"), values)
@@ -136,7 +130,7 @@ def decode_mount(obj: object) -> tuple[Mount | None, tuple[Problem, ...]]:
     if place.problems or target is None:
         return None, tuple(sorted(place.problems))
     mount = Mount(
-        name=_name(obj),
+        name=name_of(obj),
         created=created,
         target=target,
         tls=dict(sorted(tls.items())),
@@ -151,7 +145,7 @@ def decode_mount(obj: object) -> tuple[Mount | None, tuple[Problem, ...]]:
 
 def decode_bridge(obj: object) -> tuple[Bridge | None, tuple[Problem, ...]]:
     """A GefyraBridge as a Bridge, or None and everything that is wrong with it."""
-    place, values, created = _object(obj, "GefyraBridge", _BRIDGE)
+    place, values, created = opened(obj, "GefyraBridge", _BRIDGE)
     if not isinstance(obj, dict) or not values:
         return None, tuple(place.problems)
     mount = values.get("target", "")
@@ -164,10 +158,13 @@ def decode_bridge(obj: object) -> tuple[Bridge | None, tuple[Problem, ...]]:
     mappings = place.field("portMappings")
     ports = () if mappings.reported else port_pairs(mappings, values.get("portMappings", []))
     reached = endpoints(place.field("clusterEndpoint"), values.get("clusterEndpoint", {}))
+    destination = address(place.field("destinationIP"), values.get("destinationIP", ""))
+    note = note_of(obj, AWAY_GRACE)
+    grace = AWAY_SECONDS if note is None else seconds(place.field("metadata").field("annotations").field(AWAY_GRACE), note)
     sunset = utc(place.field("sunset"), values.get("sunset", ""))
     if place.problems:
         return None, tuple(sorted(place.problems))
-    name, client = _name(obj), values.get("client", "")
+    name, client = name_of(obj), values.get("client", "")
     bridge = Bridge(
         name=name,
         created=created,
@@ -181,6 +178,9 @@ def decode_bridge(obj: object) -> tuple[Bridge | None, tuple[Problem, ...]]:
         fallback=options.get("fallback", "cluster"),
         access_log=options.get("accessLog", False),
         endpoints=reached,
+        provider=values.get("connectionProvider") or ("stowaway" if destination else ""),
+        destination=destination,
+        away_grace=grace,
         sunset=sunset,
         obj=obj,
     )
@@ -201,31 +201,6 @@ def _rule(place: Place, written: object) -> tuple[Condition, ...]:
             cure = "Remove one of them, or make two rules: [{match: [...]}, {match: [...]}]."
         place.field("match").report("RuleNeverFires", message, cure)
     return found
-
-
-def _object(obj: object, kind: str, known: dict[str, Kind]) -> tuple[Place, dict[str, Any], str]:
-    """The place of an object, its top-level fields (none if it is no object at all) and when it was created."""
-    name = _name(obj)
-    place = Place(f"{kind} {CONTROL_NAMESPACE}/{name or '?'}", [])
-    if not isinstance(obj, dict) or not name:
-        cure = f"Give a whole object: {{apiVersion: {API_VERSION}, kind: {kind}, metadata: {{name: ...}}, ...}}."
-        place.report("NotAnObject", "metadata.name is missing", cure)
-        return place, {}, ""
-    values = fields(place, obj, known, _NO_SPEC)
-    for field_, wanted in (("apiVersion", (API_VERSION,)), ("kind", (kind, kind.lower()))):
-        if obj.get(field_) not in wanted and not place.field(field_).reported:
-            place.field(field_).report("WrongType", f"{shown(obj.get(field_))} is not {wanted[0]}", f"Write {field_}: {wanted[0]}.")
-    at = place.field("metadata")
-    metadata = fields(at, {key: value for key, value in obj["metadata"].items() if key in _METADATA}, _METADATA)
-    for key, value in sorted(metadata.get("labels", {}).items(), key=str):
-        is_a(at.field("labels").field(key), value, str)
-    return place, values, utc(at.field("creationTimestamp"), metadata.get("creationTimestamp", ""))
-
-
-def _name(obj: object) -> str:
-    metadata = obj.get("metadata") if isinstance(obj, dict) else None
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    return name if isinstance(name, str) else ""
 
 
 def _target(place: Place, values: dict[str, Any]) -> TargetRef | None:

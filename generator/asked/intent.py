@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from generator.asked.bridge import Bridge, Mount
+from generator.asked.client import Client
 from generator.cluster.ports import Port
 from generator.cluster.snapshot import Key, Obj, key_of
 from generator.errors import Problem
@@ -35,12 +36,17 @@ class Intent:
 
     claims: by workload, then container. problems: by the object that has them. expired: to be removed, and why.
     targets: the workload and container that each bridge and mount resolved to.
+    clients, bridges: all that can be read and have not expired, oldest first, whether they may stand or not.
+    ends: when each that has not expired will, RFC 3339, unless something changes.
     """
 
     claims: dict[Key, dict[str, Claim]] = field(default_factory=dict)
     problems: dict[Key, list[Problem]] = field(default_factory=dict)
     expired: dict[Key, str] = field(default_factory=dict)
     targets: dict[Key, tuple[Key, str]] = field(default_factory=dict)
+    clients: list[Client] = field(default_factory=list)
+    bridges: list[Bridge] = field(default_factory=list)
+    ends: dict[Key, str] = field(default_factory=dict)
 
     def blame(self, obj: Obj, *problems: Problem) -> None:
         """Note problems of an object. What is wrong with one that is in the cluster already (it has a uid) keeps only itself out."""
@@ -59,7 +65,7 @@ def _lasting(problem: Problem) -> Problem:
 class Memory:
     """What an earlier `read` has found out about objects that have not changed since. With or without it the answer is the same."""
 
-    decoded: dict[Key, tuple[Obj, Mount | Bridge | None, tuple[Problem, ...]]] = field(default_factory=dict)
+    decoded: dict[Key, tuple[Obj, Mount | Bridge | Client | None, tuple[Problem, ...]]] = field(default_factory=dict)
     admitted: dict[tuple[Key, str], tuple[tuple[Claim, list[Bridge]], list[Bridge], dict[Key, list[Problem]]]] = field(default_factory=dict)
 
     def forget(self) -> Memory:

@@ -19,8 +19,9 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from generator.asked.admission import read
+from generator.asked.client import decode_client
 from generator.asked.intent import Intent, Memory
-from generator.asked.values import utc, workload
+from generator.asked.values import workload
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, key_of, labels_of
 from generator.errors import Problem
 from generator.names import CONTROL_NAMESPACE
@@ -139,13 +140,12 @@ def _text(problem: Problem) -> str:
 
 
 def _client(snapshot: Snapshot, old: Obj | None, new: Obj) -> str:
-    """Why a client may not be so, in Gefyra's words; "" if it may."""
+    """Why a client may not be so, of Stowaway in Gefyra's words; "" if it may. With a relay it may bring its key when it likes."""
+    client, problems = decode_client(new)
+    if problems:
+        return "\n".join(map(_text, problems))
     parameter = new.get("providerParameter") or {}
-    place = Place(str(key_of(new)), [])
-    utc(place.field("sunset"), str(new.get("sunset") or ""))
-    if place.problems:
-        return _text(place.problems[0])
-    if not parameter or (old and parameter == old.get("providerParameter")):
+    if (client and client.provider == "relay") or not parameter or (old and parameter == old.get("providerParameter")):
         return ""
     if not old:
         return "Cannot set 'providerParameter' when creating a Gefyra client"

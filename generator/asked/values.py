@@ -5,6 +5,7 @@ What is wrong with one is reported at the place that is given; the value that is
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ _KINDS: Final = {
     }.items()
     for alias in aliases.split()
 }
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _SECRET: Final = re.compile(rf"secret:{NAME.pattern}/{NAME.pattern}:[-._A-Za-z0-9]+")
 _PATH: Final = re.compile(r"/[^\x00-\x1f\x7f]+")
@@ -131,6 +133,23 @@ def port_number(written: object) -> int:
     """A port given as a number or as text, 0 if it is none."""
     number = int(written) if isinstance(written, int | str) and _PORT.fullmatch(str(written)) else 0
     return number if number <= MAX_PORT else 0
+
+
+def address(place: Place, written: str) -> str:
+    """An IPv4 address, "" for ""."""
+    try:
+        return str(ipaddress.IPv4Address(written)) if written else ""
+    except ValueError:
+        place.report("WrongType", f"{shown(written)} is not an IPv4 address", "Give the address of the user's process, as in 172.21.0.3.")
+        return ""
+
+
+def seconds(place: Place, written: object) -> int:
+    """Whole seconds given as text, as an annotation has them."""
+    if isinstance(written, str) and _SECONDS.fullmatch(written):
+        return int(written)
+    place.report("WrongType", f"{shown(written)} is not a number of seconds", 'Write it in quotes, as in "60"; "0" means at once.')
+    return 0
 
 
 def utc(place: Place, written: str) -> str:

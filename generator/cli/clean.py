@@ -28,7 +28,7 @@ class Trace(NamedTuple):
 
 
 def traces(objects: Iterable[Obj]) -> tuple[Trace, ...]:
-    """Bridges and mounts, objects of ours, and Pods with marks of ours."""
+    """Bridges, mounts and clients, objects of ours, and Pods with marks of ours."""
     return tuple(sorted(trace for obj in objects for trace in _traces(obj)))
 
 
@@ -36,7 +36,7 @@ def _traces(obj: Obj) -> Iterator[Trace]:
     key = key_of(obj)
     if key.kind == "EndpointSlice":  # its controller copies the labels of the Service, with which it goes
         return
-    if key.kind in ("GefyraBridge", "GefyraBridgeMount"):
+    if key.kind in OUR_KINDS.values():
         yield Trace(key, "asked for by a user")
     elif is_ours(obj):
         yield Trace(key, str(obj["metadata"]["labels"][names.ROLE]))
@@ -74,7 +74,7 @@ def as_text(found: Iterable[Trace], columns: int) -> str:
 def clean(ctx: click.Context, source: Source, only_check: bool, output: str) -> None:
     """Show the steps that take everything of bascule away, or with --check what there is of it.
 
-    The steps begin with the bridges and mounts, end with no object and no mark of ours, and lose no request on the way. Without -f
+    The steps begin with the bridges, mounts and clients, end with no object and no mark of ours, and lose no request on the way. Without -f
     the whole cluster is looked at, or what the account may read of it. Where bascule is installed (namespace gefyra and what is of
     the cluster) does not count.
 

@@ -11,6 +11,9 @@ from generator.text import reading as text
 
 API_VERSION: Final = "cli.bascule.dev/v1"
 MASK: Final = "***"
+_SECRET: Final = {"Secret": ("data", "stringData")} | dict.fromkeys(
+    ("gefyraclient", "GefyraClient"), ("providerConfig", "serviceAccountData")
+)
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -52,12 +55,11 @@ def change_data(change: Change) -> dict[str, Any]:
 
 
 def masked(obj: Obj) -> Obj:
-    """The object; of a Secret, with every value hidden, also in what `kubectl apply` noted."""
-    if obj["kind"] != "Secret":
+    """The object; of a Secret, with every value hidden, also in what `kubectl apply` noted; of a client, what it connects with."""
+    if obj["kind"] not in _SECRET:
         return obj
-    hidden: dict[str, Any] = {
-        field: dict.fromkeys(obj[field], MASK) for field in ("data", "stringData") if isinstance(obj.get(field), dict)
-    }
+    fields = [field for field in _SECRET[obj["kind"]] if isinstance(obj.get(field), dict)]
+    hidden: dict[str, Any] = {field: dict.fromkeys(obj[field], MASK) for field in fields}
     notes = obj["metadata"].get("annotations") or {}
     if _LAST_APPLIED in notes:
         hidden["metadata"] = {**obj["metadata"], "annotations": {**notes, _LAST_APPLIED: MASK}}

@@ -97,7 +97,7 @@ def _reported(changes: Iterable[Change]) -> str:
 
 
 def _word(key: Key) -> str:
-    return "mount" if key.kind == "GefyraBridgeMount" else "bridge"
+    return {"GefyraBridgeMount": "mount", "GefyraClient": "client"}.get(key.kind, "bridge")
 
 
 def plural(kind: str) -> str:

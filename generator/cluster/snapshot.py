@@ -61,6 +61,10 @@ SETTINGS = Key("ConfigMap", names.CONTROL_NAMESPACE, names.SETTINGS_CONFIGMAP)
 """What an administrator sets: `carrierImage`, `carrierImages`, `namespaces`."""
 
 
+STOWAWAY_ROUTES = Key("ConfigMap", names.CONTROL_NAMESPACE, f"{names.STOWAWAY}-proxyroutes")
+"""Comes with Gefyra's Stowaway, and whoever operates bridges writes it."""
+
+
 def key_of(obj: Obj) -> Key:
     """The Key of an object; an absent namespace is `default`, as for kubectl."""
     kind = str(OUR_KINDS.get(obj["kind"].lower(), obj["kind"]))

@@ -15,6 +15,7 @@ from generator.asked.admission import read
 from generator.asked.intent import Intent
 from generator.cluster.snapshot import Key, Obj, Snapshot, Space, annotations_of, key_of, labels_of
 from generator.cluster.workload import Workload, workload_of
+from generator.desired.connected import connected
 from generator.desired.group import build
 from generator.desired.outcome import Outcome
 from generator.desired.status import with_status
@@ -27,6 +28,7 @@ class Desired:
 
     objects: in order of their Key. reasons: why each is as it is. outcomes: by workload. intent: what was asked.
     scope: the workloads that were looked at; None means all, none the bridges and mounts without one.
+    connecting: problems of connections, where these were looked at.
     """
 
     objects: tuple[Obj, ...]
@@ -34,11 +36,12 @@ class Desired:
     outcomes: Mapping[Key, Outcome]
     intent: Intent
     scope: frozenset[Key] | None = None
+    connecting: tuple[Problem, ...] = ()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Every problem, sorted."""
-        found = {p for items in self.intent.problems.values() for p in items}
+        found = {*self.connecting, *(p for items in self.intent.problems.values() for p in items)}
         for outcome in self.outcomes.values():
             found.update(outcome.problems)
             found.update(p for items in outcome.connections.values() for p in items)
@@ -53,7 +56,8 @@ class Desired:
 def generate(snapshot: Snapshot, only: frozenset[Key] | None = None, intent: Intent | None = None) -> Desired:
     """What should exist for every workload that is asked for or still bears our marks.
 
-    only: workloads, to look at these and their bridges and mounts alone; an empty set: at those without a workload.
+    only: workloads, to look at these and their bridges and mounts alone; an empty set: at those without a workload, and at clients
+        and connections.
     intent: `admission.read(snapshot)`, when the caller has it already.
     """
     intent = intent or read(snapshot)
@@ -63,8 +67,10 @@ def generate(snapshot: Snapshot, only: frozenset[Key] | None = None, intent: Int
         objects.update(outcome.objects)
     for obj, reason in with_status(snapshot, intent, outcomes, only):
         objects[key_of(obj)] = (obj, reason)
+    more, connecting = connected(snapshot, intent, objects) if not only else ({}, ())
+    objects |= more
     ordered = sorted(objects)
-    return Desired(tuple(objects[k][0] for k in ordered), {k: objects[k][1] for k in ordered}, outcomes, intent, only)
+    return Desired(tuple(objects[k][0] for k in ordered), {k: objects[k][1] for k in ordered}, outcomes, intent, only, connecting)
 
 
 def _workloads(snapshot: Snapshot, intent: Intent, only: frozenset[Key] | None) -> list[tuple[Key, Workload]]:

@@ -10,6 +10,7 @@ from carrier2.dispatch import Address, Destination, Dispatch, Listener, Route
 from generator.asked.bridge import Bridge, Tls
 from generator.asked.intent import Claim
 from generator.asked.values import delivered
+from generator.cluster.relay import SERVICE, port_at, relay_of
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.workload import Original, hostname_of, ips_of
 from generator.errors import Problem
@@ -29,12 +30,13 @@ class Connection(NamedTuple):
 def connections(
     snapshot: Snapshot, bridges: Iterable[Bridge], ours: frozenset[str] = frozenset()
 ) -> tuple[dict[tuple[str, int], Connection], dict[Key, list[Problem]]]:
-    """(bridge name, container port) -> Connection, and what keeps the others in the cluster.
+    """(bridge name, container port) -> Connection; and why requests stay in the cluster: no Connection, or nobody at its other end.
 
     ours: addresses of the target's own Pods and Services, where a bridge would lead in a circle.
     """
     found: dict[tuple[str, int], Connection] = {}
     problems: dict[Key, list[Problem]] = {}
+    relay = relay_of(snapshot)
     for bridge in bridges:
         for remote, _ in bridge.ports:
             endpoint = bridge.endpoints.get(remote, "")
@@ -43,12 +45,21 @@ def connections(
                 connection = f"clusterEndpoint {endpoint!r} leads back into the target"
             if isinstance(connection, Connection):
                 found[bridge.name, remote] = connection
+                if relay and (port := port_at(endpoint)) and port not in relay.listening:
+                    problems.setdefault(key_of(bridge.obj), []).append(_away(bridge, remote, relay.away.get(port, "")))
             else:
                 key = key_of(bridge.obj)
                 wait = "Wait for the provider; it writes" if connection is _NONE_YET else "The provider should write"
                 cure = f'{wait} clusterEndpoint: {{"{remote}": "NAME.NAMESPACE.svc.cluster.local:10000"}}.'
                 problems.setdefault(key, []).append(Problem("EndpointUnresolved", str(key), f"port {remote}: {connection}", cure))
     return found, problems
+
+
+def _away(bridge: Bridge, remote: int, since: str) -> Problem:
+    """Nobody listens for this port. The route stays: while the relay refuses, carriers ask the cluster, so coming back needs no write."""
+    key, client = str(key_of(bridge.obj)), bridge.owner
+    message = f"port {remote}: {client} is not connected" + (f" since {since}" if since else " yet")
+    return Problem("ClientAway", key, message, f"Connect {client}: `bascule connect`; the cluster answers until then.")
 
 
 def connect(snapshot: Snapshot, endpoint: str) -> Connection | str:
@@ -74,7 +85,17 @@ def _named(snapshot: Snapshot, host: str, port: int) -> Connection | str:
     if len(parts) < 3 or parts[2] != "svc":
         return f"{host!r} is neither an IP address nor NAME.NAMESPACE.svc"
     service = snapshot.space(parts[1]).get("Service", parts[0])
+    if service and key_of(service) == SERVICE:
+        return _relayed(snapshot, service, port)
     return _service(service, port) if service else f"Service {parts[1]}/{parts[0]} is not in the stream"
+
+
+def _relayed(snapshot: Snapshot, service: Obj, port: int) -> Connection | str:
+    """The relay's address. Its Service is headless: a client listens on the Pod's own address."""
+    relay = relay_of(snapshot)
+    if not relay or not relay.address:
+        return "the relay has not reported its address"
+    return Connection(Address(relay.address, port), _behind(service), port)
 
 
 def _service(service: Obj, port: int) -> Connection | str:
@@ -86,9 +107,13 @@ def _service(service: Obj, port: int) -> Connection | str:
     if entry is None:
         return f"Service {namespace}/{name} has no port {port}"
     target = entry.get("targetPort", port)
-    there = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-    peer = {"namespaceSelector": there, "podSelector": {"matchLabels": spec.get("selector") or {}}}
-    return Connection(Address(spec["clusterIP"], port), peer, target if isinstance(target, int) else port)
+    return Connection(Address(spec["clusterIP"], port), _behind(service), target if isinstance(target, int) else port)
+
+
+def _behind(service: Obj) -> Obj:
+    """The Pods behind a Service, as a NetworkPolicy names them."""
+    there = {"matchLabels": {"kubernetes.io/metadata.name": service["metadata"]["namespace"]}}
+    return {"namespaceSelector": there, "podSelector": {"matchLabels": service["spec"].get("selector") or {}}}
 
 
 def dispatch(

@@ -42,7 +42,7 @@ def with_status(
             state, conditions, extra = _mount(own, outcome, container)
         else:
             state, conditions, extra = _bridge(key, own, outcome, container)
-        result.append((_written(obj, state, conditions, extra, snapshot.now), f"state {state}: {conditions[-1][3]}"))
+        result.append((reported(obj, state, conditions, extra, snapshot.now), f"state {state}: {conditions[-1][3]}"))
     return result
 
 
@@ -53,10 +53,10 @@ def _refusals(problems: Iterable[Problem]) -> list[Problem]:
 def _mount(own: tuple[Problem, ...], outcome: Outcome | None, container: str) -> tuple[str, list[Condition], Obj]:
     refused = _refusals(own) + (outcome.refusals(container) if outcome else [])
     found = [p for p in outcome.problems if concerns(p, container)] if outcome else []
-    extra: dict[str, Any] = {"problems": [_line(p) for p in (*own, *found)]}
+    extra: dict[str, Any] = {"problems": [line(p) for p in (*own, *found)]}
     if refused or outcome is None or outcome.walk is None:
         missing = any(p.code in ("TargetMissing", "TargetUnknown", "WorkloadDeleting") for p in refused)
-        return "MISSING" if missing else "ERROR", [_not_accepted(refused), ("Programmed", False, "NotAccepted", "no Pod is touched")], extra
+        return "MISSING" if missing else "ERROR", [not_accepted(refused), ("Programmed", False, "NotAccepted", "no Pod is touched")], extra
     done = [o for o in outcome.originals if _programmed(o, outcome, container)]
     extra["originals"] = {"total": len(outcome.originals), "programmed": len(done)}
     if left := sorted(o.name for o in outcome.originals if container in o.containers and not o.containers[container].carried):
@@ -72,10 +72,10 @@ def _mount(own: tuple[Problem, ...], outcome: Outcome | None, container: str) ->
 
 def _bridge(key: Key, own: tuple[Problem, ...], outcome: Outcome | None, container: str) -> tuple[str, list[Condition], Obj]:
     connection = tuple(outcome.connections.get(key, ())) if outcome else ()
-    extra: dict[str, Any] = {"problems": [_line(p) for p in (*own, *connection)]}
+    extra: dict[str, Any] = {"problems": [line(p) for p in (*own, *connection)]}
     refused = _refusals(own) + (outcome.refusals(container) if outcome else [])
     if refused or outcome is None:
-        return "ERROR", [_not_accepted(refused), ("Programmed", False, "NotAccepted", "its requests stay in the cluster")], extra
+        return "ERROR", [not_accepted(refused), ("Programmed", False, "NotAccepted", "its requests stay in the cluster")], extra
     accepted: Condition = ("Accepted", True, "Accepted", "its rules stand")
     if connection:
         resolved: Condition = ("ResolvedRefs", False, connection[0].code, connection[0].message)
@@ -97,17 +97,20 @@ def _programmed(item: Original, outcome: Outcome, container: str) -> bool:
     return c.confirmed == f"{current}@{c.container_id}"
 
 
-def _not_accepted(refused: list[Problem]) -> Condition:
+def not_accepted(refused: list[Problem]) -> Condition:
+    """The condition of an object that may not stand."""
     if not refused:
         return ("Accepted", False, "Pending", "it has not been judged")
     return ("Accepted", False, refused[0].code, f"{refused[0].message}. {refused[0].cure}")
 
 
-def _line(problem: Problem) -> str:
+def line(problem: Problem) -> str:
+    """A problem as `status.problems` has it."""
     return f"{problem.code}: {problem.message}"
 
 
-def _written(obj: Obj, state: str, conditions: list[Condition], extra: Obj, now: str) -> Obj:
+def reported(obj: Obj, state: str, conditions: list[Condition], extra: Obj, now: str) -> Obj:
+    """The object with its state and status. extra: further fields of the status; an empty one goes."""
     status = obj.get("status") or {}
     before = {c["type"]: c for c in status.get("conditions") or ()}
     made = []

@@ -28,8 +28,6 @@ def _waiting(desired: Desired) -> Iterator[tuple[str, float]]:
             yield from ((since, names.SETTLE_SECONDS) for since in resting)
 
 
-def next_sunset(intent: Intent, now: str) -> float | None:
-    """Seconds until the first bridge or mount of those that stand expires; None: none does."""
-    claims = [claim for by_container in intent.claims.values() for claim in by_container.values()]
-    sunsets = [b.sunset for claim in claims for b in claim.bridges] + [c.mount.sunset for c in claims if c.mount]
-    return min((max(0.0, -seconds_between(sunset, now)) for sunset in sunsets if sunset), default=None)
+def next_end(intent: Intent, now: str) -> float | None:
+    """Seconds until the first bridge, mount or client expires; None: none does."""
+    return min((max(0.0, -seconds_between(end, now)) for end in intent.ends.values()), default=None)

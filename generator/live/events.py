@@ -51,7 +51,8 @@ def story(obj: Obj | None) -> Story | None:
         if condition and condition["status"] == "False" and condition["reason"] != "Pending":
             return Story("Warning", condition["reason"], condition["message"])
     note = str((conditions.get("Programmed") or {}).get("message") or "")
-    return Story("Normal", "Ready" if state == "ACTIVE" else state.capitalize(), note)
+    ready = state == "ACTIVE" or (state == "WAITING" and key_of(obj or {}).kind == "GefyraClient")
+    return Story("Normal", "Ready" if ready else state.capitalize(), note)
 
 
 def events_for(before: Obj | None, after: Obj, now: str) -> list[Obj]:

@@ -50,6 +50,7 @@ RESOURCES = {
     "PodDisruptionBudget": Resource("policy/v1", "poddisruptionbudgets"),
     "HorizontalPodAutoscaler": Resource("autoscaling/v2", "horizontalpodautoscalers"),
     "StorageClass": Resource("storage.k8s.io/v1", "storageclasses", namespaced=False),
+    **{kind: Resource("rbac.authorization.k8s.io/v1", f"{kind.lower()}s") for kind in ("Role", "RoleBinding")},
     "Lease": Resource("coordination.k8s.io/v1", "leases"),
     "Event": Resource("events.k8s.io/v1", "events"),
     "ValidatingWebhookConfiguration": Resource("admissionregistration.k8s.io/v1", "validatingwebhookconfigurations", namespaced=False),

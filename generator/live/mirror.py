@@ -100,6 +100,7 @@ class Mirror:
 
     def saw(self, key: Key, obj: Obj | None) -> None:
         """What the server has of an object, None for none: by a watch, or ahead of it in the answer to a write of ours."""
+        obj = obj and trimmed(obj)
         with self._lock:
             space = self._objects.setdefault(key.namespace, {})
             before = space.get((key.kind, key.name))
@@ -127,7 +128,7 @@ class Mirror:
                         return
                     version, wait = obj["metadata"]["resourceVersion"], 0.1
                     if what != "BOOKMARK":
-                        self._event(what, trimmed(obj))
+                        self._event(what, obj)
             except Gone:
                 metrics.relists.inc()
                 version = ""
@@ -149,7 +150,7 @@ class Mirror:
 
     def _list(self, kind: str, namespace: str) -> str:
         items, version = self.kube.list_objects(kind, namespace)
-        self._replace(kind, namespace, [trimmed(o) for o in items], int(version))
+        self._replace(kind, namespace, items, int(version))
         self._synced.add((kind, namespace))
         self._troubles.pop((kind, namespace), None)
         self.changed(Key(kind, namespace, ""), None, None)

@@ -1,24 +1,26 @@
 """A cluster -> the objects that the generator reads, as `kubectl get` would print them; lists in parallel.
 
-Never read: Secrets, the GefyraClients (they hold tokens), and the data of ConfigMaps that are none of ours.
+Never read: Secrets, what is secret in GefyraClients (tokens, keys), and the data of ConfigMaps that are none of ours.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from generator import names
 from generator.asked.values import NAME
-from generator.cluster.snapshot import OUR_KINDS, SETTINGS, Key, Obj, is_ours, key_of
+from generator.cluster.relay import REPORT
+from generator.cluster.snapshot import OUR_KINDS, SETTINGS, STOWAWAY_ROUTES, Key, Obj, is_ours, key_of
 from generator.errors import InputError, Problem
 from generator.live.failures import Forbidden, NotFound
 from generator.live.kube import RESOURCES, Kube, typed
 
 ASKED: Final = ("GefyraBridge", "GefyraBridgeMount")
-CONTROL: Final = (*ASKED, "ConfigMap", "Service")
-"""What is read of the control namespace: what is asked, the settings, and where connections end."""
+CONTROL: Final = (*ASKED, "GefyraClient", "ConfigMap", "Service")
+"""What is read of the control namespace: what is asked and by whom, the settings, and where connections end."""
 NEEDED: Final = (
     *("Pod", "Service", "ConfigMap", "EndpointSlice", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"),
     *("NetworkPolicy", "PodDisruptionBudget", "PersistentVolumeClaim", "ResourceQuota"),
@@ -65,7 +67,7 @@ def read(
     Raises InputError (ClusterForbidden) when a needed list is not allowed, KubeError when the server does not answer.
     """
     asked = tuple(asked)
-    control = _lists(kube, [Listing(kind, names.CONTROL_NAMESPACE) for kind in CONTROL], warn, _nothing)
+    control = _lists(kube, [*_control(CONTROL)], warn, _nothing)
     if namespaces is None:
         spaces = {*settings(control), *named((*control, *asked))}
     else:
@@ -78,11 +80,11 @@ def read(
 
 
 def traces(kube: Kube, namespaces: Sequence[str] | None = None, *, warn: Say = _nothing, step: Step = _nothing) -> tuple[Obj, ...]:
-    """Bridges, mounts, every Pod, and whatever bears the label of what we manage: all that `clean --check` looks at.
+    """Bridges, mounts, clients, every Pod, and whatever bears the label of what we manage: all that `clean --check` looks at.
 
     namespaces: None for the whole cluster, or where that is not allowed, those of `read`.
     """
-    control = _lists(kube, [Listing(kind, names.CONTROL_NAMESPACE) for kind in ("ConfigMap", *ASKED)], warn, _nothing)
+    control = _lists(kube, [*_control(("ConfigMap", *ASKED, "GefyraClient"))], warn, _nothing)
     try:
         found = _lists(kube, _marked([""] if namespaces is None else namespaces), warn, step)
     except InputError:
@@ -93,6 +95,11 @@ def traces(kube: Kube, namespaces: Sequence[str] | None = None, *, warn: Say = _
         found = _lists(kube, _marked(spaces), warn, step)
     every = {key_of(o): o for o in (*control, *found)}
     return tuple(every[key] for key in sorted(every))
+
+
+def _control(kinds: Iterable[str]) -> Iterator[Listing]:
+    """Lists of the control namespace. Who may not see clients misses nothing: what they are given stands on bridges too."""
+    return (Listing(kind, names.CONTROL_NAMESPACE, kind != "GefyraClient") for kind in kinds)
 
 
 def _marked(namespaces: Iterable[str]) -> list[Listing]:
@@ -142,7 +149,7 @@ def _over(live: Obj, obj: Obj) -> Obj:
     ours = key_of(obj).kind in OUR_KINDS.values()
     stays = ("creationTimestamp", "resourceVersion") if ours else ("creationTimestamp", "resourceVersion", "uid", "ownerReferences")
     metadata = {k: live["metadata"][k] for k in stays if k in live["metadata"]}
-    written = ("status", "state", "stateTransitions", "clusterEndpoint") if ours else ("status",)
+    written = ("status", "state", "stateTransitions", "clusterEndpoint", "providerConfig", "serviceAccountName") if ours else ("status",)
     return {**obj, **{k: live[k] for k in written if k in live and not obj.get(k)}, "metadata": {**obj["metadata"], **metadata}}
 
 
@@ -158,7 +165,7 @@ def _lists(kube: Kube, wanted: Sequence[Listing], warn: Say, step: Step) -> tupl
                 found += map(trimmed, objects)
             elif listing.needed and objects == _FORBIDDEN:
                 refused.append(listing)
-            else:
+            elif listing.kind != "GefyraClient":
                 left.setdefault((listing.plural, objects), set()).add(listing.namespace)
     if refused:
         raise InputError(*_rules(refused))
@@ -185,11 +192,31 @@ def _one(kube: Kube, listing: Listing) -> list[Obj] | str:
 
 
 def trimmed(obj: Obj) -> Obj:
-    """A ConfigMap of somebody else without its data: only its name matters, and it may hold what is not for a snapshot."""
-    if obj["kind"] != "ConfigMap" or is_ours(obj) or key_of(obj) == SETTINGS:
+    """The object without what is not for a snapshot.
+
+    A ConfigMap of somebody else loses its data, of which only the name matters. A client loses its account's token, and of what it
+    connects with all but its ports; a digest says whether there is something, and whether it is another.
+    """
+    key = key_of(obj)
+    if key.kind == "GefyraClient":
+        return _public(obj)
+    if key.kind != "ConfigMap" or is_ours(obj) or key in _READ:
         return obj
     metadata = {k: v for k, v in obj["metadata"].items() if k != "annotations"}
     return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
+
+
+_READ: Final = (SETTINGS, REPORT, STOWAWAY_ROUTES)
+"""ConfigMaps that are not ours and whose data is read."""
+
+
+def _public(client: Obj) -> Obj:
+    shown = {k: v for k, v in client.items() if k != "serviceAccountData"}
+    config = client.get("providerConfig")
+    if config:
+        ports = {"ports": config["ports"]} if isinstance(config, dict) and isinstance(config.get("ports"), str) else {}
+        shown["providerConfig"] = {**ports, "digest": names.digest(json.dumps(config, sort_keys=True), 16)}
+    return shown
 
 
 def _rules(refused: Iterable[Listing]) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, key_of
 from generator.cluster.times import written
 from generator.desired.generate import concerned, generate
 from generator.desired.touched import touched_by
-from generator.desired.waking import next_look, next_sunset
+from generator.desired.waking import next_end, next_look
 from generator.live import apply, metrics
 from generator.live.kube import Kube
 from generator.live.mirror import Mirror
@@ -35,7 +35,7 @@ _FIRST_BACKOFF = 0.05
 _TARGETS_AT_ONCE = 16
 _WRITES_AT_ONCE = 32
 UNTARGETED = Key("", "", "")
-"""In the queue: the bridges and mounts without a workload, and those that expire."""
+"""In the queue: clients, connections, the bridges and mounts without a workload, and those that expire."""
 log = logging.getLogger(__name__)
 
 Event = tuple[Key, Obj | None, Obj | None]
@@ -98,7 +98,7 @@ class Reconciler:
                 resync = min(resync, time.monotonic() + self.mirror.proxies_behind)
             intent = read(snapshot, self._memory)
             due |= self._touched(snapshot, intent, events) | ({UNTARGETED} if intent.expired else set())
-            if (wait := next_sunset(intent, snapshot.now)) is not None:
+            if (wait := next_end(intent, snapshot.now)) is not None:
                 self._queue.add(UNTARGETED, wait + 0.001)
             if time.monotonic() >= resync:
                 resync = time.monotonic() + RESYNC_SECONDS
@@ -128,10 +128,10 @@ class Reconciler:
         for key, before, after in events:
             if key.kind in OUR_KINDS.values():
                 at = (self._intent.targets.get(key), intent.targets.get(key))
-                found |= {each[0] if each else UNTARGETED for each in at}
+                found |= {UNTARGETED, *(each[0] for each in at if each)}
                 continue
             if key.namespace == CONTROL_NAMESPACE:
-                found |= self._known
+                found |= {UNTARGETED, *self._known}
             space = snapshot.space(key.namespace)
             for obj in filter(None, (before, after)):
                 some = touched_by(space, obj)
