@@ -14,6 +14,10 @@ RECORDED = (
 SETTINGS_CONFIGMAP = "bascule"
 DEFAULT_CARRIER_IMAGE = "bascule-carrier2:0.1.0"
 
+RELAY = "bascule-relay"  # its Service, and the ConfigMap that says who listens
+RELAY_HOST = f"{RELAY}.{CONTROL_NAMESPACE}.svc"
+RELAY_FIRST, RELAY_LAST, RELAY_BLOCK = 20000, 61983, 32  # ports that users listen on, and how many are one client's; relay/image/principals
+
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "bascule"
 
@@ -33,6 +37,8 @@ HTTP_PORTS = f"{GROUP}/http-ports"  # on a carrier ConfigMap: ports that have ha
 DRAINED_SINCE = f"{GROUP}/drained-since"  # RFC 3339: since when no EndpointSlice lists this Pod as ready
 WAITS_SINCE = f"{GROUP}/waits-since"  # RFC 3339: since when an original waits for a stand-in, to be restored
 FLOOR = f"{GROUP}/shadow-floor"  # on Service Y': originals when the mount began
+RELAY_PORTS = f"{GROUP}/relay-ports"  # on a client: the first port of its block
+RELAY_REFUSED = f"{GROUP}/relay-refused"  # on a client: why its public key gets no certificate
 
 # annotations with the container's name behind the slash: one plain value per container, no JSON inside JSON
 ORIGINAL_IMAGE = "original-image.bascule.dev/"
