@@ -220,7 +220,7 @@ def rsa(lab: Lab) -> User:
     """A key of another kind, signed by the right authority."""
     key = lab.folder / f"rsa{len(list(lab.folder.glob('rsa*.pub')))}"
     subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", key], check=True)
-    sign = ["ssh-keygen", "-q", "-s", lab.folder / "ca", "-I", GOOD, "-n", "relay", key.with_suffix(".pub")]
+    sign = ["ssh-keygen", "-q", "-s", str(lab.folder / "ca"), "-I", GOOD, "-n", "relay", str(key.with_suffix(".pub"))]
     subprocess.run(sign, check=True)
     return User(key, key.with_name(f"{key.name}-cert.pub"))
 

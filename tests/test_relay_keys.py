@@ -43,7 +43,8 @@ def client(name: str = "alice", key: object = None, **more: Any) -> Obj:
 
 def after(before: Obj, now: datetime = NOW) -> Obj:
     """The client when it has been given what it was due."""
-    return merged(before, due(before, 20032, OWN, now))
+    found: Obj = merged(before, due(before, 20032, OWN, now))
+    return found
 
 
 def merged(before: Any, patch: Any) -> Any:
@@ -67,7 +68,7 @@ def test_openssh_reads_what_is_signed(tmp_path: Path) -> None:
     (tmp_path / "x-cert.pub").write_text(certificate(AUTHORITY, PUBLIC, "alice", 20032, NOW))
     (tmp_path / "ca.pub").write_text(line(AUTHORITY.public_key()))
     environment = {"TZ": "UTC", "PATH": "/usr/bin:/bin"}
-    shown = [["ssh-keygen", "-L", "-f", tmp_path / "x-cert.pub"], ["ssh-keygen", "-l", "-f", tmp_path / "ca.pub"]]
+    shown = [["ssh-keygen", "-L", "-f", str(tmp_path / "x-cert.pub")], ["ssh-keygen", "-l", "-f", str(tmp_path / "ca.pub")]]
     said, ca = (subprocess.run(each, env=environment, capture_output=True, text=True, check=True).stdout for each in shown)
     words = re.sub(r"\s+", " ", said)
 

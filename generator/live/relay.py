@@ -72,6 +72,12 @@ def run(kube: Kube, mirror: Mirror, leads: Callable[[], bool], asked: threading.
         trouble = said
 
 
+def changed(key: Key, asked: threading.Event) -> None:
+    """Tell `run` of a change in the cluster."""
+    if key.kind == "GefyraClient":
+        asked.set()
+
+
 # ---- certificates
 
 
