@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator.cluster.snapshot import Obj
+from generator.cluster.snapshot import Key, Obj
 from generator.live import relay as live
 from generator.live.kube import Kube
+from generator.live.mirror import Mirror
 from generator.live.relay import CONFIGMAP, PATIENCE, Heard, Listener, told, used
-from generator.names import RELAY_FIRST
+from generator.live.relaykeys import line
+from generator.names import RELAY_FIRST, RELAY_PORTS
 from tests.cluster.cluster import Cluster
 from tests.overlay_lab import OPERATOR, account, with_components
 from tests.relay_lab import IMAGE, relay, until
@@ -184,3 +187,41 @@ def test_a_relay_that_does_not_answer_is_given_time(installed: Cluster, admin: K
     stub.text = "20032\n"
     listener.listen({20032})
     assert admin.get(CONFIGMAP)["data"] == {"address": "127.0.0.1", "listening": "20032", "away": "{}"}
+
+
+def test_the_leader_does_both_where_a_relay_is_installed(installed: Cluster, admin: Kube, stub: Relay) -> None:
+    """Nothing while it does not lead; then a client gets its certificate, its port is told, and another client gets one when it changes."""
+    key = Ed25519PrivateKey.generate().public_key()
+    installed.kubectl("delete", "validatingwebhookconfiguration", "gefyra.dev")  # nobody answers here
+    made = {"apiVersion": "gefyra.dev/v1", "kind": "gefyraclient", "provider": "relay", "providerParameter": {"publicKey": line(key)}}
+
+    def create(name: str, first: int) -> None:
+        admin.create({**made, "metadata": {"name": name, "namespace": "gefyra", "annotations": {RELAY_PORTS: str(first)}}})
+
+    def certified(name: str) -> bool:
+        return bool(admin.get(Key("GefyraClient", "gefyra", name)).get("providerConfig"))
+
+    create("alice", 20032)
+    admin.create({**bridge(**{"8080": "bascule-relay.gefyra.svc.cluster.local:20032"}), "client": "alice", "target": "deployment/web"})
+    kube, leads, asked, stop = account(installed.kubeconfig, OPERATOR), threading.Event(), threading.Event(), threading.Event()
+    mirror = Mirror(kube, lambda *_: None)
+    mirror.follow(())
+    thread = threading.Thread(target=live.run, args=(kube, mirror, leads.is_set, asked, stop, "127.0.0.1"))
+    thread.start()
+    try:
+        until(lambda: not mirror.waits_for, "the mirror")
+        assert not stop.wait(2 * live.ROUND)
+        assert not certified("alice")
+        assert "data" not in admin.get(CONFIGMAP)
+        leads.set()
+        until(lambda: certified("alice"), "a certificate")
+        until(lambda: list(json.loads(admin.get(CONFIGMAP).get("data", {}).get("away", "{}"))) == ["20032"], "who is away")
+        stub.text = "20032\n"
+        until(lambda: admin.get(CONFIGMAP)["data"]["listening"] == "20032", "who listens")
+        create("bob", 20064)
+        live.changed(Key("GefyraClient", "gefyra", "bob"), asked)
+        until(lambda: certified("bob"), "another certificate")
+    finally:
+        stop.set()
+        thread.join()
+        mirror.stop()

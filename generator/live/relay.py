@@ -49,9 +49,14 @@ class Heard(NamedTuple):
     ports: frozenset[int]
 
 
-def run(kube: Kube, mirror: Mirror, leads: Callable[[], bool], asked: threading.Event, stop: threading.Event) -> None:
-    """Certify and listen while `leads()` and a relay is installed, until `stop` is set. asked: set it when a client has changed."""
-    listener, looked, trouble = Listener(kube), -RENEWAL, ""
+def run(
+    kube: Kube, mirror: Mirror, leads: Callable[[], bool], asked: threading.Event, stop: threading.Event, host: str = RELAY_HOST
+) -> None:
+    """Certify and listen while `leads()` and a relay is installed, until `stop` is set.
+
+    asked: set when a client has changed (`changed`). host: of the relay, a name or an address.
+    """
+    listener, looked, trouble = Listener(kube, host), -RENEWAL, ""
     while not stop.is_set():
         new = asked.wait(ROUND)
         if not leads() or mirror.get(CONFIGMAP) is None:
@@ -141,7 +146,7 @@ def _block(client: Obj) -> int | None:
 class Listener:
     """Keeps the ConfigMap: one question to the relay, and a write when the answer is news."""
 
-    def __init__(self, kube: Kube, host: str = RELAY_HOST, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, kube: Kube, host: str, clock: Callable[[], float] = time.monotonic) -> None:
         """host: of the relay, a name or an address. clock: seconds that only ever grow."""
         self._kube, self._host, self._clock = kube, host, clock
         self._live: Obj | None = None
