@@ -34,7 +34,7 @@ mount --make-rprivate /
 mount -t tmpfs -o mode=755 tmpfs /srv
 mkdir -p /srv/relay/keys /srv/relay/run /srv/relay/www/cgi-bin
 cp "$IMAGE/relay" "$IMAGE/principals" /srv/relay
-cp "$IMAGE/listening" /srv/relay/www/cgi-bin
+cp "$IMAGE/listening" "$IMAGE/end" /srv/relay/www/cgi-bin
 cp "$KEYS/host_key" "$KEYS/user_ca.pub" /srv/relay/keys
 chown -R "0:$ID" /srv/relay/keys && chmod 440 /srv/relay/keys/*
 chown "$ID:$ID" /srv/relay/run

@@ -98,12 +98,14 @@ class Relay:
 
     def __init__(self) -> None:
         self.text: str | None = ""
+        self.asked: set[str] = set()
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                stub.asked.add(self.path)
                 body = (stub.text or "").encode()
-                self.send_response(200 if stub.text is not None and self.path == "/cgi-bin/listening" else 500)
+                self.send_response(200 if stub.text is not None else 500)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -221,6 +223,9 @@ def test_the_leader_does_both_where_a_relay_is_installed(installed: Cluster, adm
         create("bob", 20064)
         live.changed(Key("GefyraClient", "gefyra", "bob"), asked)
         until(lambda: certified("bob"), "another certificate")
+        stub.text = "20032\n20064\n20130\n"
+        until(lambda: "/cgi-bin/end?20128" in stub.asked, "a stranger to be disconnected")
+        assert stub.asked == {"/cgi-bin/listening", "/cgi-bin/end?20128"}
     finally:
         stop.set()
         thread.join()

@@ -57,6 +57,7 @@ def run(
     asked: set when a client has changed (`changed`). host: of the relay, a name or an address.
     """
     listener, looked, trouble = Listener(kube, host), -RENEWAL, ""
+    known: set[int] = set()
     while not stop.is_set():
         new = asked.wait(ROUND)
         if not leads() or mirror.get(CONFIGMAP) is None:
@@ -67,9 +68,12 @@ def run(
             if new or time.monotonic() - looked >= RENEWAL:
                 asked.clear()
                 looked = -RENEWAL
-                renew(kube, kube.list_objects("GefyraClient", CONTROL_NAMESPACE)[0], datetime.now(UTC))
-                looked = time.monotonic()
-            listener.listen(used(mirror.snapshot("").controls))
+                clients = kube.list_objects("GefyraClient", CONTROL_NAMESPACE)[0]
+                renew(kube, clients, datetime.now(UTC))
+                looked, known = time.monotonic(), {first for c in clients if (first := _block(c)) is not None}
+            heard = listener.listen(used(mirror.snapshot("").controls))
+            if looked > 0:
+                end(heard, known)
         except KubeError as error:
             said = str(error)
         if said and said != trouble:
@@ -152,13 +156,13 @@ class Listener:
         self._live: Obj | None = None
         self._heard, self._at, self._answers = Heard("", frozenset()), -PATIENCE, True
 
-    def listen(self, wanted: Iterable[int]) -> None:
-        """wanted: the ports of bridges. Raises KubeError when the ConfigMap cannot be read or written."""
+    def listen(self, wanted: Iterable[int]) -> Heard:
+        """What was heard last. wanted: the ports of bridges. Raises KubeError when the ConfigMap cannot be read or written."""
         try:
             self._heard, self._at, self._answers = ask(self._host), self._clock(), True
         except OSError as error:
             if self._clock() - self._at < PATIENCE:
-                return
+                return self._heard
             if self._answers:
                 _log.warning("relay: %s does not answer, nobody is taken to listen: %s", self._host, error)
             self._heard, self._answers = self._heard._replace(ports=frozenset()), False
@@ -169,16 +173,36 @@ class Listener:
             try:
                 live = self._kube.patch(CONFIGMAP, [guard, {"op": "add", "path": "/data", "value": data}])
             except (Conflict, Invalid):
-                return  # somebody else has written; it is read in the next round
+                return self._heard  # somebody else has written; it is read in the next round
         self._live = live
+        return self._heard
 
 
 def ask(host: str) -> Heard:
     """What the relay answers. Raises OSError when it does not."""
     address = str(socket.getaddrinfo(host, _HTTP, type=socket.SOCK_STREAM)[0][4][0])
+    ports = _get(address, "/cgi-bin/listening").split()
+    return Heard(address, frozenset(int(each) for each in ports if each.isdigit() and RELAY_FIRST <= int(each) <= RELAY_LAST))
+
+
+def end(heard: Heard, known: Iterable[int]) -> None:
+    """End the sessions of clients that are no more. known: where the blocks of those that are begin.
+
+    Somebody whose certificate is still good can come back, and is sent away again.
+    """
+    begins = {port - (port - RELAY_FIRST) % RELAY_BLOCK for port in heard.ports}
+    for first in sorted(begins - set(known)):
+        _log.info("relay: no client has the ports from %d, whoever listens there is disconnected", first)
+        try:
+            _get(heard.address, f"/cgi-bin/end?{first}")
+        except OSError as error:
+            _log.warning("relay: %s: %s", heard.address, error)
+
+
+def _get(address: str, path: str) -> str:
     connection = http.client.HTTPConnection(address, _HTTP, timeout=_TIMEOUT)
     try:
-        connection.request("GET", "/cgi-bin/listening")
+        connection.request("GET", path)
         response = connection.getresponse()
         text = response.read(_LONGEST).decode("ascii", "replace")
     except http.client.HTTPException as error:
@@ -187,7 +211,7 @@ def ask(host: str) -> Heard:
         connection.close()
     if response.status != 200:
         raise OSError(f"it answers {response.status}")
-    return Heard(address, frozenset(int(each) for each in text.split() if each.isdigit() and RELAY_FIRST <= int(each) <= RELAY_LAST))
+    return text
 
 
 def told(before: Mapping[str, str], heard: Heard, wanted: Iterable[int], now: str) -> dict[str, str]:
