@@ -296,7 +296,6 @@ NONSENSE = [
         "bascule:alice:20032-20063-20095",
         "bascule:alice:20032-20063:20064-20095",
         "bascule:alice:20032-20063 ",
-        " bascule:alice:20032-20063",
     ),
     *(
         " bascule:alice:20032-20063",
