@@ -15,6 +15,8 @@ SETTINGS_CONFIGMAP = "bascule"
 DEFAULT_CARRIER_IMAGE = "bascule-carrier2:0.1.0"
 RELAY = "bascule-relay"  # the relay's Service, StatefulSet and ConfigMap, in the control namespace
 STOWAWAY = "gefyra-stowaway"  # Gefyra's WireGuard server: what begins the names of its objects, in the control namespace
+RELAY_HOST = f"{RELAY}.{CONTROL_NAMESPACE}.svc"
+RELAY_FIRST, RELAY_LAST, RELAY_BLOCK = 20000, 61983, 32  # ports that users listen on, and how many are one client's; relay/image/principals
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "bascule"
@@ -37,6 +39,7 @@ WAITS_SINCE = f"{GROUP}/waits-since"  # RFC 3339: since when an original waits f
 FLOOR = f"{GROUP}/shadow-floor"  # on Service Y': originals when the mount began
 RELAY_PORTS = f"{GROUP}/relay-ports"  # on a GefyraClient: the first of its ports of the relay
 AWAY_GRACE = f"{GROUP}/away-grace"  # on a bridge, from its owner: seconds for which its client may be away before it is removed
+RELAY_REFUSED = f"{GROUP}/relay-refused"  # on a client: why its public key gets no certificate
 
 # annotations with the container's name behind the slash: one plain value per container, no JSON inside JSON
 ORIGINAL_IMAGE = "original-image.bascule.dev/"

@@ -32,6 +32,7 @@ def bin_folder(tmp_path: Path) -> Path:
         "gcc": GOOD,
         "pkg-config": GOOD,
         "buildah": GOOD,
+        "ssh": GOOD,
         "mmdebstrap": GOOD,
         "nft": GOOD,
         "go": "#!/bin/sh\necho go1.26.8\n",

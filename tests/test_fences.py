@@ -349,6 +349,27 @@ def test_a_stand_in_has_a_carrier(operator: Kube) -> None:
         operator.create({**trial, "spec": {"containers": [{"name": "app", "image": image}]}})
 
 
+def test_of_the_configmaps_beside_its_own_the_operator_writes_who_listens(server: Cluster) -> None:
+    """Its data; it neither makes nor deletes it, and the settings stay the administrator's, whatever rights somebody has given."""
+    listening, settings = Key("ConfigMap", "gefyra", names.RELAY), Key("ConfigMap", "gefyra", names.SETTINGS_CONFIGMAP)
+    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names.RELAY, "namespace": "gefyra"}}
+    with too_many_rights(server):
+        operator = account(server.kubeconfig, OPERATOR)
+        with pytest.raises(Forbidden, match="bascule-fence-objects"):
+            operator.create(obj)
+        account(server.kubeconfig).create(obj)
+        operator.patch(listening, op("/data", {"listening": "20032"}))
+        attempts: list[Callable[[], object]] = [
+            lambda: operator.delete(listening),
+            lambda: operator.patch(settings, op("/data/carrierImage", "x")),
+            lambda: operator.patch(listening._replace(namespace="shop", name="theirs"), op("/data", {})),
+        ]
+        for attempt in attempts:
+            with pytest.raises(Forbidden, match="bascule-fence-objects"):
+                attempt()
+    account(server.kubeconfig).delete(listening)
+
+
 def test_rights_given_by_mistake_do_not_widen_the_fences(server: Cluster) -> None:
     """As an administrator by mistake, the operator still writes no Pod of others, in no namespace."""
     with too_many_rights(server):

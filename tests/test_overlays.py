@@ -12,8 +12,10 @@ import pytest
 from generator import names
 from generator.cluster.snapshot import Key
 from generator.live import metrics
+from generator.live.relaykeys import CA, HOST
 from generator.live.serve import webhooks
 from tests.cluster.cluster import Cluster, cluster
+from tests.cluster.machine import Broken
 from tests.overlay_lab import COMPONENTS, MONITORING, OPERATOR, OVERLAYS, account, objects, rendered, text_of, with_components
 from tests.test_conform import RECORDED_ON, conform, kubeconform
 
@@ -23,8 +25,8 @@ HASH = "0123456789abcdef" * 4
 SETS = [
     (),
     *((name,) for name in COMPONENTS),
-    ("monitoring", "older-kubernetes", "target-namespace", "tls"),
-    ("monitoring", "namespaced", "tls"),
+    ("monitoring", "older-kubernetes", "relay", "target-namespace", "tls"),
+    ("monitoring", "namespaced", "relay", "tls"),
 ]
 
 
@@ -103,6 +105,29 @@ def test_the_operator_runs_with_nothing(tmp_path: Path) -> None:
         }
 
 
+def test_the_relay_is_what_its_image_and_the_code_say(tmp_path: Path) -> None:
+    """Ports, paths and names stand in four places; its Pod may do nothing, and nobody but carriers and the operator may reach it."""
+    found = {(o["kind"], o["metadata"]["name"]): o for o in objects(with_components(tmp_path, "relay"))}
+    spec = found["StatefulSet", names.RELAY]["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    secret = pod["volumes"][0]["secret"]
+    carriers, operator = found["NetworkPolicy", names.RELAY]["spec"]["ingress"]
+    (deployment,) = (o for (kind, _), o in found.items() if kind == "Deployment")
+
+    assert (spec["replicas"], spec["serviceName"], found["Service", names.RELAY]["spec"]["clusterIP"]) == (1, names.RELAY, "None")
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"] == deployment["spec"]["template"]["spec"]["containers"][0]["securityContext"]
+    assert {m["mountPath"] for m in container["volumeMounts"]} == {"/relay/keys", "/relay/run"}
+    assert (secret["secretName"], [item["key"] for item in secret["items"]]) == (HOST.name, ["host_key", "user_ca.pub"])
+    assert carriers["ports"] == [{"port": names.RELAY_FIRST, "endPort": names.RELAY_LAST}]
+    assert carriers["from"][0]["podSelector"] == {"matchExpressions": [{"key": names.CARRIER, "operator": "Exists"}]}
+    assert operator["from"] == [{"podSelector": deployment["spec"]["selector"]}]
+    assert "egress" not in found["NetworkPolicy", names.RELAY]["spec"]
+    assert {CA.name, HOST.name} <= {name for kind, name in found if kind == "Secret"}
+    assert found["ConfigMap", names.RELAY].get("data") is None
+
+
 def test_alerts_speak_of_metrics_that_there_are(tmp_path: Path) -> None:
     """A name that the operator does not export would never fire."""
     (rules,) = (o for o in objects(with_components(tmp_path, "monitoring")) if o["kind"] == "PrometheusRule")
@@ -151,3 +176,19 @@ def test_a_server_takes_every_overlay(server: Cluster, components: tuple[str, ..
         server.kubectl(
             "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text_of(found)
         )
+
+
+def test_the_strictest_pod_security_admits_the_relay(server: Cluster, tmp_path: Path) -> None:
+    """And its Pod gets no token of an account."""
+    found = objects(with_components(tmp_path, "relay"))
+    template = next(o["spec"]["template"] for o in found if o["kind"] == "StatefulSet")
+    server.kubectl("create", "namespace", "strict")
+    server.kubectl("label", "namespace", "strict", "pod-security.kubernetes.io/enforce=restricted")
+    server.kubectl("create", "serviceaccount", "bascule-relay", "-n", "strict")
+    pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {"name": "bascule-relay-0", "namespace": "strict"}}
+    made = json.loads(server.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(pod)))
+
+    assert [v["name"] for v in made["spec"]["volumes"]] == ["keys", "run"]
+    template["spec"]["containers"][0]["securityContext"].pop("capabilities")
+    with pytest.raises(Broken, match="restricted"):
+        server.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps({**pod, **template, "metadata": pod["metadata"]}))

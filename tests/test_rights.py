@@ -96,9 +96,19 @@ def test_older_kubernetes_needs_one_right_more(rights: set[Right], tmp_path: Pat
     }
 
 
+def test_the_relay_needs_rights_to_named_objects(rights: set[Right], tmp_path: Path) -> None:
+    """To two Secrets and a ConfigMap that the overlay makes."""
+    more = granted(objects(with_components(tmp_path, "target-namespace", "relay")), ACCOUNT) - rights
+    named = {("secrets", "bascule-relay-ca"), ("secrets", "bascule-relay-host"), ("configmaps", "bascule-relay")}
+
+    assert {(r.resource, r.name) for r in more} == named
+    assert {r.verb for r in more} == {"get", "patch"}
+    assert {r.namespace for r in more} == {"gefyra"}
+
+
 def test_the_table_in_the_documentation_is_whole(tmp_path: Path) -> None:
     """docs/rights.md has a row for each right of the operator, and no other; the files that it names are there."""
-    found = objects(with_components(tmp_path, "target-namespace", "older-kubernetes", "tls", "clients"))
+    found = objects(with_components(tmp_path, "target-namespace", "older-kubernetes", "relay", "tls", "clients"))
     real = {(r.namespace or "-", r.group or "core", r.resource, r.verb) for r in granted(found, ACCOUNT)}
     table = DOCS.read_text().partition("## Rights")[2].partition("## Fences")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]

@@ -15,10 +15,10 @@ REPORT: Final = Key("ConfigMap", names.CONTROL_NAMESPACE, names.RELAY)
 """It is there if, and only if, the relay is installed."""
 SERVICE: Final = Key("Service", names.CONTROL_NAMESPACE, names.RELAY)
 """Headless: its name stands in `clusterEndpoint`."""
-HOST: Final = f"{names.RELAY}.{names.CONTROL_NAMESPACE}.svc.cluster.local"
-BLOCK: Final = 32
+HOST: Final = f"{names.RELAY_HOST}.cluster.local"
+BLOCK: Final = names.RELAY_BLOCK
 """Ports of one client."""
-BLOCKS: Final = range(20000, 20000 + 1312 * BLOCK, BLOCK)
+BLOCKS: Final = range(names.RELAY_FIRST, names.RELAY_LAST + 1, BLOCK)
 """The first port of each block: below lie the relay's own, above (61984) what a kernel may be set to give to outgoing connections."""
 
 

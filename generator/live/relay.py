@@ -1,0 +1,236 @@
+"""The leader's part in the relay: certificates for clients, and ConfigMap gefyra/bascule-relay, which says who of them listens.
+
+address     of the relay's Pod; users listen there
+listening   the ports on which somebody does, "20032 20033"
+away        port of a bridge on which nobody does -> since when, as JSON
+
+Where there is no such ConfigMap (overlays/components/relay), nothing is done.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from generator.cluster.relay import port_at
+from generator.cluster.snapshot import Key, Obj, annotations_of, key_of
+from generator.cluster.times import parse, written
+from generator.live.failures import Conflict, Invalid, KubeError, NotFound
+from generator.live.kube import Kube
+from generator.live.mirror import Mirror
+from generator.live.relaykeys import PRINCIPAL, Keys, certificate, good, keys, public_key
+from generator.names import CONTROL_NAMESPACE, RELAY, RELAY_BLOCK, RELAY_FIRST, RELAY_HOST, RELAY_LAST, RELAY_PORTS, RELAY_REFUSED
+from generator.patch import Op
+
+_log: Final = logging.getLogger(__name__)
+CONFIGMAP: Final = Key("ConfigMap", CONTROL_NAMESPACE, RELAY)
+ROUND: Final = 1.0
+"""Seconds between two questions to the relay."""
+RENEWAL: Final = 60.0
+"""Seconds between two looks at all certificates; a client that changes is looked at in the next round."""
+PATIENCE: Final = 5.0
+"""Seconds without an answer after which nobody is taken to listen."""
+_TIMEOUT: Final = 2.0
+_HTTP: Final = 8080
+_LONGEST: Final = 1 << 19
+"""Bytes of an answer: each port takes six."""
+
+
+class Heard(NamedTuple):
+    """Where the relay is, and the ports on which users listen there."""
+
+    address: str
+    ports: frozenset[int]
+
+
+def run(
+    kube: Kube, mirror: Mirror, leads: Callable[[], bool], asked: threading.Event, stop: threading.Event, host: str = RELAY_HOST
+) -> None:
+    """Certify and listen while `leads()` and a relay is installed, until `stop` is set.
+
+    asked: set when a client has changed (`changed`). host: of the relay, a name or an address.
+    """
+    listener, looked, trouble = Listener(kube, host), -RENEWAL, ""
+    known: set[int] = set()
+    while not stop.is_set():
+        new = asked.wait(ROUND)
+        if not leads() or mirror.get(CONFIGMAP) is None:
+            stop.wait(ROUND if new else 0)
+            continue
+        said = ""
+        try:
+            if new or time.monotonic() - looked >= RENEWAL:
+                asked.clear()
+                looked = -RENEWAL
+                clients = kube.list_objects("GefyraClient", CONTROL_NAMESPACE)[0]
+                renew(kube, clients, datetime.now(UTC))
+                looked, known = time.monotonic(), {first for c in clients if (first := _block(c)) is not None}
+            heard = listener.listen(used(mirror.snapshot("").controls))
+            if looked > 0:
+                end(heard, known)
+        except KubeError as error:
+            said = str(error)
+        if said and said != trouble:
+            _log.warning("relay: %s", said)
+        trouble = said
+
+
+def changed(key: Key, asked: threading.Event) -> None:
+    """Tell `run` of a change in the cluster."""
+    if key.kind == "GefyraClient":
+        asked.set()
+
+
+# ---- certificates
+
+
+def renew(kube: Kube, clients: Iterable[Obj], now: datetime) -> None:
+    """Give each client of the relay what it needs to connect: when it has nothing, has another key, or half of the time has gone.
+
+    clients: whole, as the server has them. A key that is none gets an annotation that says so, and nothing else. Raises KubeError.
+    """
+    wanting = [(c, f) for c in clients if (f := _block(c)) is not None]
+    if not wanting:
+        return
+    own = keys(kube)
+    for client, first in wanting:
+        if body := due(client, first, own, now):
+            guarded = {**body, "metadata": {**body.get("metadata", {}), "resourceVersion": client["metadata"]["resourceVersion"]}}
+            try:
+                kube.merge(key_of(client), guarded)
+            except (Conflict, NotFound):
+                continue  # it has changed since it was read, and is asked about again
+            except Invalid as error:
+                _log.warning("relay: %s: %s", key_of(client), error)
+
+
+def due(client: Obj, first: int, own: Keys, now: datetime) -> Obj:
+    """The merge patch for a client whose block begins at `first`; nothing if it has what it needs."""
+    refused, config = annotations_of(client).get(RELAY_REFUSED), client.get("providerConfig") or {}
+    name = client["metadata"]["name"]
+    asked = (client.get("providerParameter") or {}).get("publicKey")
+    if asked is None:
+        return {"metadata": {"annotations": {RELAY_REFUSED: None}}} if refused else {}
+    try:
+        key = public_key(asked)
+    except ValueError as error:
+        said = str(error)
+        same = refused == said and not config
+        return {} if same else {"metadata": {"annotations": {RELAY_REFUSED: said}}, "providerConfig": None}
+    rest = {"hostKey": own.host, "user": PRINCIPAL, "ports": f"{first}-{first + RELAY_BLOCK - 1}"}
+    text = config.get("certificate")
+    if not good(text, own.authority, key, name, first, now):
+        text = certificate(own.authority, key, name, first, now)
+    wanted = {"certificate": text, **rest}
+    if wanted == config and not refused:
+        return {}
+    gone = dict.fromkeys(config.keys() - wanted.keys())
+    return {"providerConfig": {**wanted, **gone}, **({"metadata": {"annotations": {RELAY_REFUSED: None}}} if refused else {})}
+
+
+def _block(client: Obj) -> int | None:
+    """The first port of a client that is to be certified; None for all others."""
+    text = annotations_of(client).get(RELAY_PORTS, "")
+    if client.get("provider") != "relay" or client["metadata"].get("deletionTimestamp") or not (text.isascii() and text.isdigit()):
+        return None
+    first = int(text)
+    whole = RELAY_FIRST <= first <= RELAY_LAST - RELAY_BLOCK + 1 and (first - RELAY_FIRST) % RELAY_BLOCK == 0
+    return first if whole else None
+
+
+# ---- who listens
+
+
+class Listener:
+    """Keeps the ConfigMap: one question to the relay, and a write when the answer is news."""
+
+    def __init__(self, kube: Kube, host: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """host: of the relay, a name or an address. clock: seconds that only ever grow."""
+        self._kube, self._host, self._clock = kube, host, clock
+        self._live: Obj | None = None
+        self._heard, self._at, self._answers = Heard("", frozenset()), -PATIENCE, True
+
+    def listen(self, wanted: Iterable[int]) -> Heard:
+        """What was heard last. wanted: the ports of bridges. Raises KubeError when the ConfigMap cannot be read or written."""
+        try:
+            self._heard, self._at, self._answers = ask(self._host), self._clock(), True
+        except OSError as error:
+            if self._clock() - self._at < PATIENCE:
+                return self._heard
+            if self._answers:
+                _log.warning("relay: %s does not answer, nobody is taken to listen: %s", self._host, error)
+            self._heard, self._answers = self._heard._replace(ports=frozenset()), False
+        live, self._live = self._live or self._kube.get(CONFIGMAP), None
+        data = told(live.get("data") or {}, self._heard, wanted, written(datetime.now(UTC), "seconds"))
+        if data != live.get("data"):
+            guard: Op = {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}
+            try:
+                live = self._kube.patch(CONFIGMAP, [guard, {"op": "add", "path": "/data", "value": data}])
+            except (Conflict, Invalid):
+                return self._heard  # somebody else has written; it is read in the next round
+        self._live = live
+        return self._heard
+
+
+def ask(host: str) -> Heard:
+    """What the relay answers. Raises OSError when it does not."""
+    address = str(socket.getaddrinfo(host, _HTTP, type=socket.SOCK_STREAM)[0][4][0])
+    ports = _get(address, "/cgi-bin/listening").split()
+    return Heard(address, frozenset(int(each) for each in ports if each.isdigit() and RELAY_FIRST <= int(each) <= RELAY_LAST))
+
+
+def end(heard: Heard, known: Iterable[int]) -> None:
+    """End the sessions of clients that are no more. known: where the blocks of those that are begin.
+
+    Somebody whose certificate is still good can come back, and is sent away again.
+    """
+    begins = {port - (port - RELAY_FIRST) % RELAY_BLOCK for port in heard.ports}
+    for first in sorted(begins - set(known)):
+        _log.info("relay: no client has the ports from %d, whoever listens there is disconnected", first)
+        try:
+            _get(heard.address, f"/cgi-bin/end?{first}")
+        except OSError as error:
+            _log.warning("relay: %s: %s", heard.address, error)
+
+
+def _get(address: str, path: str) -> str:
+    connection = http.client.HTTPConnection(address, _HTTP, timeout=_TIMEOUT)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        text = response.read(_LONGEST).decode("ascii", "replace")
+    except http.client.HTTPException as error:
+        raise OSError(f"no answer in HTTP: {error!r}") from error
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise OSError(f"it answers {response.status}")
+    return text
+
+
+def told(before: Mapping[str, str], heard: Heard, wanted: Iterable[int], now: str) -> dict[str, str]:
+    """The ConfigMap's data. A port that was away stays so since then; an address that is unknown stays as it was."""
+    try:
+        known = json.loads(before.get("away") or "{}")
+    except ValueError:
+        known = {}
+    since = {port: at for port, at in known.items() if isinstance(at, str) and parse(at)} if isinstance(known, dict) else {}
+    away = {str(port): since.get(str(port), now) for port in sorted(set(wanted) - heard.ports)}
+    return {
+        "address": heard.address or before.get("address", ""),
+        "listening": " ".join(map(str, sorted(heard.ports))),
+        "away": json.dumps(away),
+    }
+
+
+def used(controls: Iterable[Obj]) -> set[int]:
+    """The ports of the relay at which bridges are to end."""
+    bridges = (o for o in controls if key_of(o).kind == "GefyraBridge")
+    return {port_at(str(end)) for o in bridges for end in (o.get("clusterEndpoint") or {}).values()} - {0}
