@@ -27,6 +27,7 @@ def bin_folder(tmp_path: Path) -> Path:
         "git": GOOD,
         "unshare": GOOD,
         "openssl": GOOD,
+        "ssh": GOOD,
         "mount": GOOD,
         "busybox": GOOD,
         "gcc": GOOD,

@@ -32,6 +32,8 @@ missing() {
   command -v git >/dev/null || echo "git"
   command -v ip >/dev/null || echo "iproute2"
   command -v openssl >/dev/null || echo "openssl"
+  command -v ssh >/dev/null || echo "openssh-client"
+  [ -x /usr/sbin/sshd ] || echo "openssh-server"
   command -v unshare >/dev/null || echo "util-linux"
   command -v mount >/dev/null || echo "mount"
   command -v busybox >/dev/null || echo "busybox-static"

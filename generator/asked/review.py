@@ -145,7 +145,7 @@ def _client(snapshot: Snapshot, old: Obj | None, new: Obj) -> str:
     utc(place.field("sunset"), str(new.get("sunset") or ""))
     if place.problems:
         return _text(place.problems[0])
-    if not parameter or (old and parameter == old.get("providerParameter")):
+    if not parameter or new.get("provider") == "relay" or (old and parameter == old.get("providerParameter")):
         return ""
     if not old:
         return "Cannot set 'providerParameter' when creating a Gefyra client"
