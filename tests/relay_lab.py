@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -49,27 +50,36 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
     return False
 
 
-def kube(port: int) -> Kube:
-    """An account on an API server at a port of loopback, without TLS."""
-    return Kube(pykube.KubeConfig(_config(port)))
+def kube(port: int, scheme: str = "http") -> Kube:
+    """An account on an API server at a port of loopback."""
+    return Kube(pykube.KubeConfig(_config(port, scheme)))
 
 
 def kubeconfig(port: int) -> str:
     """The same as a file."""
-    return json.dumps(_config(port))
+    return json.dumps(_config(port, "http"))
 
 
-def _config(port: int) -> dict[str, object]:
+def _config(port: int, scheme: str) -> dict[str, object]:
     return {
-        "clusters": [{"name": "a", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "clusters": [{"name": "a", "cluster": {"server": f"{scheme}://127.0.0.1:{port}", "insecure-skip-tls-verify": True}}],
         "users": [{"name": "a", "user": {}}],
         "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
         "current-context": "a",
     }
 
 
+def tls_of(folder: Path) -> ssl.SSLContext:
+    """A server's settings with a certificate that nobody knows."""
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=a"]
+    subprocess.run([*words, "-keyout", f"{folder}/key", "-out", f"{folder}/crt"], check=True, capture_output=True)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(f"{folder}/crt", f"{folder}/key")
+    return made
+
+
 @contextmanager
-def port_forward(to: int, seen: list[str] | None = None) -> Iterator[int]:
+def port_forward(to: int, seen: list[str] | None = None, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """The port of an API server that knows port-forward alone, v4.channel.k8s.io, to a port of this machine.
 
     seen: gets the path of each request. As kubelet does it, each channel begins with the port, and where one side ends, both do.
@@ -107,7 +117,7 @@ def port_forward(to: int, seen: list[str] | None = None) -> Iterator[int]:
             back.join()
 
     protocols = [Subprotocol("v4.channel.k8s.io")]
-    with serve(pump, "127.0.0.1", 0, subprotocols=protocols, compression=None, max_size=None) as server:
+    with serve(pump, "127.0.0.1", 0, subprotocols=protocols, compression=None, max_size=None, ssl=tls) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

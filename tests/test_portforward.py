@@ -13,25 +13,26 @@ from hypothesis import strategies as st
 
 from generator.live.client import RELAY_POD
 from generator.live.failures import KubeError, Refused
+from generator.live.kube import Kube
 from generator.live.portforward import forward
-from tests.relay_lab import PATIENCE, echo, free_port, kube, port_forward, serving, whole
+from tests.relay_lab import PATIENCE, echo, free_port, kube, port_forward, serving, tls_of, whole
 
 
 class Ends:
     """A thread with the pump; `near` is what its caller holds of it."""
 
-    def __init__(self, api: int, port: int = 2222) -> None:
+    def __init__(self, api: int, port: int = 2222, scheme: str = "http") -> None:
         self.near, far = socket.socketpair()
         self.near.settimeout(PATIENCE)
         self.error: KubeError | None = None
         self.alive = True
-        self.thread = threading.Thread(target=self._run, args=(api, port, far), daemon=True)
+        self.thread = threading.Thread(target=self._run, args=(kube(api, scheme), port, far), daemon=True)
         self.thread.start()
 
-    def _run(self, api: int, port: int, far: socket.socket) -> None:
+    def _run(self, account: Kube, port: int, far: socket.socket) -> None:
         with far, far.dup() as back:
             try:
-                forward(kube(api), RELAY_POD, port, far.fileno(), back.fileno(), lambda: self.alive)
+                forward(account, RELAY_POD, port, far.fileno(), back.fileno(), lambda: self.alive)
             except KubeError as error:
                 self.error = error
             with suppress(OSError):
@@ -51,10 +52,18 @@ def echoing() -> Iterator[int]:
         yield api
 
 
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The same with TLS."""
+    with serving(echo) as port, port_forward(port, tls=tls_of(tmp_path_factory.mktemp("tls"))) as api:
+        yield api
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @given(st.lists(st.binary(min_size=1, max_size=200_000) | st.integers(1, 400_000).map(bytes), min_size=1, max_size=6))
-def test_what_goes_in_comes_out(echoing: int, pieces: list[bytes]) -> None:
-    """Any bytes in any pieces, also more than both sides keep, arrive whole and in order, and come back so."""
-    ends = Ends(echoing)
+def test_what_goes_in_comes_out(echoing: int, secure: int, scheme: str, pieces: list[bytes]) -> None:
+    """Any bytes in any pieces, also more than both sides keep, arrive whole and in order, and come back so; with TLS too."""
+    ends = Ends(echoing if scheme == "http" else secure, scheme=scheme)
     wanted = b"".join(pieces)
 
     def send() -> None:
