@@ -34,6 +34,7 @@ SCHEMA = json.loads((ROOT / "docs/schema/cli-v1.json").read_text())
 AT = ("--now", kube.NOW)
 PROGRAM = [sys.executable, "-m", "generator"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+ON_FILES = [name for name in COMMANDS if name not in ("demo", "bridge", "connect", "env", "run", "completion", "operate")]
 TARGET = ("--target", "shop/deployment/web", "--port", "8080")
 
 
@@ -165,7 +166,7 @@ def test_completes_commands() -> None:
     assert done.stdout == "plain,plan\n"
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "completion", "operate")])
+@pytest.mark.parametrize("name", [name for name in ON_FILES if name != "snapshot"])
 def test_needs_input(name: str) -> None:
     """Without -f and without a kubeconfig a command shows how input is given."""
     extra = {"explain": ("GET", "/", *TARGET), "graph": TARGET[:2]}.get(name, ())
@@ -174,8 +175,27 @@ def test_needs_input(name: str) -> None:
 
     assert result.exit_code == 2
     assert re.match(r"error ClusterUnreachable: the cluster:? no cluster: Configuration file /dev/null not found", said)
-    assert "Set KUBECONFIG to a kubeconfig file, or give --context; " in said
+    assert "Set KUBECONFIG to a kubeconfig file, or give --context; to read files instead: " in said
     assert f"| bascule {name} -f - -f bridges.yaml" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("bridge", "deployment/web", "--port", "8080:3000"),
+        ("connect",),
+        ("env", "deployment/web"),
+        ("run", "deployment/web", "true"),
+        ("snapshot",),
+    ],
+)
+def test_needs_a_cluster(words: tuple[str, ...]) -> None:
+    """A command that is nothing without a cluster does not speak of files."""
+    result = bascule(*words)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error ClusterUnreachable: the cluster: no cluster: ")
+    assert result.stderr.endswith("\n  Set KUBECONFIG to a kubeconfig file, or give --context.\n")
 
 
 @pytest.mark.parametrize("option", [("-n", "shop"), ("--context", "dev")])
@@ -187,7 +207,7 @@ def test_files_and_cluster_are_not_mixed_by_accident(option: tuple[str, str]) ->
     assert "add --live for both" in result.stderr
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "completion", "operate")])
+@pytest.mark.parametrize("name", ON_FILES)
 def test_files_import_nothing_of_a_cluster(name: str) -> None:
     """A command on files stays quick: what talks to a cluster is not imported."""
     extra = {"explain": ("GET", "/", *TARGET), "graph": TARGET[:2]}.get(name, ())
@@ -459,6 +479,7 @@ def test_every_error_of_the_input_is_tried_here() -> None:
     tried = {code for code, _, _ in BAD.values()} | {"FileNotReadable", "FileNotWritable", "ClusterUnreachable"}
 
     tried |= {"ClusterForbidden"}  # tests/test_live_cli.py
+    tried |= {"OptionInvalid", "ClientUnusable", "SshMissing"}  # tests/test_bridge_command.py, tests/test_live_bridge.py
 
     assert tried == {code for code, entry in CODES.items() if entry.severity == "input"}
 

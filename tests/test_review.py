@@ -300,3 +300,10 @@ def test_the_snapshot_may_hold_the_object_already() -> None:
     alice = bridge("alice", "alice")
     assert asked([alice], None, alice).allowed
     assert review(replace(Snapshot.of(WEB, NOW), controls=(alice,)), {"object": alice}).allowed
+
+
+def test_a_client_of_the_relay_brings_its_key_at_any_time() -> None:
+    """With the object, and anew in any state; Gefyra's states are not its own."""
+    alice = client("alice", provider="relay", state="REQUESTED", providerParameter={"publicKey": "ssh-ed25519 AAAA"})
+    assert asked([], None, alice).allowed
+    assert asked([alice], alice, {**alice, "state": "ACTIVE", "providerParameter": {"publicKey": "ssh-ed25519 BBBB"}}).allowed

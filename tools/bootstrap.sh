@@ -32,11 +32,11 @@ missing() {
   command -v git >/dev/null || echo "git"
   command -v ip >/dev/null || echo "iproute2"
   command -v openssl >/dev/null || echo "openssl"
+  command -v ssh >/dev/null || echo "openssh-client"
+  [ -x /usr/sbin/sshd ] || echo "openssh-server"
   command -v unshare >/dev/null || echo "util-linux"
   command -v mount >/dev/null || echo "mount"
   command -v busybox >/dev/null || echo "busybox-static"
-  [ -x /usr/sbin/sshd ] || echo "openssh-server"
-  command -v ssh >/dev/null || echo "openssh-client"
   # the cluster of tests/cluster: to build runc and pause, to make images, for the network of Pods and Services
   command -v gcc >/dev/null || echo "gcc libc6-dev"
   pkg-config --exists libseccomp 2>/dev/null || echo "pkg-config libseccomp-dev"

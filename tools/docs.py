@@ -25,10 +25,13 @@ Made from `generator/codes.py` and `golden/` by `make docs`. A code keeps its me
 status condition. Each has an example in [golden/](../golden/) that a test runs; what `bascule check` prints for it stands below.
 """
 ELSEWHERE = {
+    "ClientUnusable": "`bascule connect --client NAME`, where NAME is one of Gefyra's; tests/test_live_bridge.py",
     "ClusterForbidden": "`kubectl auth can-i list pods -n shop` says no; tests/test_live_cli.py",
     "ClusterUnreachable": "`KUBECONFIG=/dev/null bascule check`; tests/test_cli.py",
     "FileNotReadable": "`bascule check -f missing.yaml`; tests/test_cli.py",
     "FileNotWritable": "`bascule render --output-dir /dev/null/x`; tests/test_cli.py",
+    "OptionInvalid": "`bascule bridge deployment/web --port 8080`; tests/test_bridge_command.py",
+    "SshMissing": "`PATH= bascule connect`; tests/test_live_bridge.py",
     "NotText": "`head -c 100 /dev/urandom \\| bascule check -f -`; tests/test_text.py",
 }
 """Codes whose example cannot be a file of golden/."""

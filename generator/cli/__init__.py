@@ -3,6 +3,8 @@
 stream.py   options that several commands have; files, standard input or a cluster -> objects; the clock
 live.py     the account on a cluster, its errors, a line while it takes long
 states.py   how far each target and bridge is, for `status` and `apply`
+holding.py  a connection that a command holds, and what it tells of it
+bridging.py what becomes of a bridge that a command makes
 waiting.py  looking again and again, with a deadline
 view.py     colour, line width, problems on standard error
 data.py     what `-o json` prints
@@ -24,6 +26,10 @@ __all__ = ["COMMANDS", "Bascule", "main"]
 
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("demo", "demo", "See it work on a bundled example; no cluster is needed."),
+    "bridge": ("bridge", "bridge", "Let the requests you choose come to your machine, until Ctrl-C."),
+    "connect": ("connect", "connect", "Hold one connection for all your bridges."),
+    "env": ("environment", "env", "Print the environment of a container."),
+    "run": ("environment", "run", "Run a program here with the environment of a container."),
     "check": ("check", "check", "Show what is wrong with the bridges, mounts and their targets."),
     "plan": ("plan", "plan", "Show the numbered steps to where nothing changes any more."),
     "diff": ("diff", "diff", "Show the changes of this moment, also as guarded patches."),
@@ -38,6 +44,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "completion": ("completion", "completion", "Print the completion script for a shell."),
 }
 """Name -> module in this folder, function, one line of help. Nothing of it is imported before it is needed."""
+_HIDDEN: Final = {"tunnel": ("tunnel", "tunnel", "")}
+"""The same for those that no person calls."""
 
 _INTERRUPTED, _NO_READER = 130, 141  # 128 + the number of SIGINT and SIGPIPE, as a shell says it
 
@@ -51,16 +59,16 @@ class Bascule(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The command, imported now."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in _HIDDEN:
             return None
-        module, function, _ = COMMANDS[cmd_name]
+        module, function, _ = {**COMMANDS, **_HIDDEN}[cmd_name]
         command = getattr(importlib.import_module(f"{__name__}.{module}"), function)
         assert isinstance(command, click.Command)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """The command of the first argument; one that is not there fails with the nearest that is."""
-        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+        if args[0] not in {**COMMANDS, **_HIDDEN} and not args[0].startswith("-") and not ctx.resilient_parsing:
             import difflib  # noqa: PLC0415  # not for --help
 
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
@@ -171,9 +179,11 @@ def color_option(command: Any) -> Any:
 def main() -> None:
     """Per-user bridges into a Kubernetes workload, rendered declaratively.
 
-    All commands read a cluster, that of your kubeconfig, or with -f what was recorded of one. Only `apply` and `operate` write to it.
+    All commands read a cluster, that of your kubeconfig, or with -f what was recorded of one. Only `bridge`, `connect`,
+    `apply` and `operate` write to it.
 
     \b
+      bascule bridge deployment/web --port 8080:3000 --header x-user=alice
       bascule check                                # what is wrong?
       bascule plan --live -f bridges.yaml          # what if I apply these?
       bascule snapshot > shop.yaml                 # and later, elsewhere:

@@ -132,14 +132,14 @@ def apply(
         ctx.exit(2)
     asked = wishes(given, now.objects, delete=delete)
     then = _without(now, asked) if delete else source.read().usable()
-    concerned = _concerned(judge(*(now if delete else then).judged()), asked) if filename else None
-    if concerned and not delete and (refused := [i.problem for i in concerned.items if i.problem and i.problem.severity != "warning"]):
+    whose = concerned(judge(*(now if delete else then).judged()), asked) if filename else None
+    if whose and not delete and (refused := [i.problem for i in whose.items if i.problem and i.problem.severity != "warning"]):
         view.complain(refused)
         view.fail("nothing was written")
         ctx.exit(1)
     writes, run = [w for w in asked if w.op], fold(then.objects, then.now)
     moves = bool(writes or run.changes) or next_look(run.desired, then.now) is not None
-    if not moves and not (concerned and pending(concerned.items)):
+    if not moves and not (whose and pending(whose.items)):
         view.show("nothing to do\n")
         ctx.exit(0)
     view.show("".join(f"{line}\n" for line in (*(f"{SIGNS[w.op]} {w.key}" for w in writes), *counts(run))), PAINT)
@@ -152,7 +152,7 @@ def apply(
         for wish in writes:
             put(source.kube, wish)
     watched = replace(source, files=(), namespaces=_spaces(source, now, then))
-    ctx.exit(0 if _go_on(watched, concerned, timeout) else 1)
+    ctx.exit(0 if _go_on(watched, whose, timeout) else 1)
 
 
 class Concerned(NamedTuple):
@@ -177,7 +177,8 @@ def _workload(item: Target | Row) -> str:
     return "/".join(item.written.split("/")[:3])
 
 
-def _concerned(found: Status, asked: Iterable[Wish]) -> Concerned:
+def concerned(found: Status, asked: Iterable[Wish]) -> Concerned:
+    """The rows of what is asked, and the workloads that they are about."""
     keys = {((Target if w.key.kind == "GefyraBridgeMount" else Row), w.key.name) for w in asked}
     items = tuple(i for i in found.items if _name(i) in keys)
     return Concerned(items, frozenset(map(_workload, items)))
@@ -212,7 +213,7 @@ def _tried(kube: Kube, writes: Iterable[Wish], then: Stream) -> int:
     return int(bool(result.failed))
 
 
-def _go_on(source: Source, concerned: Concerned | None, timeout: float) -> bool:
+def _go_on(source: Source, whose: Concerned | None, timeout: float) -> bool:
     """Until what is concerned is ACTIVE or gone, and, if we are who writes, nothing changes any more; whether that was reached.
 
     We write while no operator runs: one that ends meanwhile, or has ended without a word, is replaced.
@@ -229,7 +230,7 @@ def _go_on(source: Source, concerned: Concerned | None, timeout: float) -> bool:
             writes = live.leader(source.kube, stream.now) is None
             snapshot, desired = stream.judged()
             found = judge(snapshot, desired)
-            items = concerned.of(found) if concerned else tuple(i for i in found.items if i.state in MOVING)
+            items = whose.of(found) if whose else tuple(i for i in found.items if i.state in MOVING)
             missing = pending(items)
             changes = plan(snapshot, desired) if writes else ()
             if changes:

@@ -41,11 +41,12 @@ def account(context: str | None, *, dry_run: bool = False) -> Kube:
     try:
         return connect(context, dry_run=dry_run)
     except KubeError as error:
-        name = click.get_current_context().info_name
-        files = f"to read files instead: kubectl get -n shop -o yaml {RECORDED} | bascule {name} -f - -f bridges.yaml"
+        asked = click.get_current_context()
+        reads = any(parameter.name == "filename" for parameter in asked.command.params)
+        files = f"; to read files instead: kubectl get -n shop -o yaml {RECORDED} | bascule {asked.info_name} -f - -f bridges.yaml"
         unknown = isinstance(error.__cause__, KeyError)
         why = f"the kubeconfig has no {error.__cause__}" if unknown else str(error).partition(". Set KUBECONFIG")[0]
-        cure = f"Set KUBECONFIG to a kubeconfig file, or give --context; {files}"
+        cure = f"Set KUBECONFIG to a kubeconfig file, or give --context{files if reads else '.'}"
         raise InputError(Problem("ClusterUnreachable", "the cluster", why, cure)) from error
 
 

@@ -64,7 +64,7 @@ class Stream:
 class Source:
     """Where a command reads. now: as given, or None. context, namespaces: of the cluster; no namespace: those in use.
 
-    said: what was left out, so that it is told once.
+    asked: objects beside those of the files. said: what was left out, so that it is told once.
     """
 
     files: tuple[str, ...]
@@ -72,6 +72,7 @@ class Source:
     live: bool
     context: str | None
     namespaces: tuple[str, ...]
+    asked: tuple[Obj, ...] = ()
     said: set[str] = field(default_factory=set, compare=False)
 
     @property
@@ -87,7 +88,7 @@ class Source:
     @cached_property
     def given(self) -> Stream:
         """What the files hold, and the time that they or the options name; read once, for standard input is gone then."""
-        objects: list[Obj] = []
+        objects: list[Obj] = list(self.asked)
         problems: list[Problem] = []
         moments: list[tuple[str, str]] = [] if self.now is None else [("--now", self.now)]
         for name in dict.fromkeys(self.files):
@@ -103,14 +104,14 @@ class Source:
     def read(self) -> Stream:
         """Everything of now. What cannot be read is a problem of the stream."""
         given = self.given
-        now = given.now or _clock()
+        now = given.now or clock()
         if not self.of_cluster or given.problems:
             return Stream(given.objects, now, given.problems)
         try:
             objects = self._read(given.objects)
         except InputError as error:
             return Stream((), now, error.problems)
-        return Stream(objects, given.now or _clock())
+        return Stream(objects, given.now or clock())
 
     def _read(self, asked: tuple[Obj, ...]) -> tuple[Obj, ...]:
         from generator.live import reading  # noqa: PLC0415  # only when a cluster is read
@@ -131,7 +132,7 @@ class Source:
             view.note(text_)
 
 
-def _clock() -> str:
+def clock() -> str:
     """Now, with milliseconds."""
     return after(datetime.now(UTC).isoformat(timespec="milliseconds"), 0)
 

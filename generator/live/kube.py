@@ -69,6 +69,13 @@ class Kube:
         """dry_run: the server judges every write and keeps none (`dryRun=All`)."""
         self._config, self._dry_run, self._local = config, dry_run, threading.local()
         self.server: str = config.cluster["server"].rstrip("/")
+        self.namespace: str = config.namespace or "default"
+        """Of the context; `default` where it names none."""
+
+    @property
+    def user(self) -> str:
+        """The name that the kubeconfig gives to the account."""
+        return str(self._config.contexts[self._config.current_context]["user"])
 
     def get(self, key: Key) -> Obj:
         """The object."""

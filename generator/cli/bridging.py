@@ -1,0 +1,205 @@
+"""A bridge that a command makes: written, held while its requests are shown, and taken down."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from generator.cli import asking, holding, live
+from generator.cli.apply import Concerned, put, wishes
+from generator.cli.states import Target, judge, pending
+from generator.cli.stream import Source, clock
+from generator.cluster.snapshot import Key, Obj, key_of
+from generator.errors import InputError
+
+if TYPE_CHECKING:
+    from generator.live.kube import Kube
+
+_SOON, _LATER = 0.2, 2.0
+"""Seconds between two looks at the bridge, until it is ACTIVE and from then on."""
+_NOTICED: Final = 1.0
+"""Seconds after which it is said what is waited for."""
+_PATIENCE: Final = 60.0
+"""Seconds that the way back may take, and that a detached bridge has to be given its port."""
+
+
+class _Declined(Exception):
+    """The cluster refuses the bridge; says why."""
+
+
+def _write(kube: Kube, asked: Obj) -> None:
+    """Create the bridge, or take up the one of that name. Raises _Declined, InputError."""
+    from generator.live.failures import Invalid, NotFound, Refused  # noqa: PLC0415  # only when a cluster is written to
+
+    key = key_of(asked)
+    try:
+        with live.answers(kube, but=(Invalid, NotFound, Refused)):
+            put(kube, wishes([asked], _there(kube, key), delete=False)[0])
+    except (Invalid, NotFound, Refused) as error:
+        raise _Declined(str(error)) from error
+
+
+def _there(kube: Kube, key: Key) -> list[Obj]:
+    from generator.live.failures import NotFound  # noqa: PLC0415  # as above
+
+    with contextlib.suppress(NotFound):
+        found = kube.get(key)
+        if not found["metadata"].get("deletionTimestamp"):
+            return [found]
+    return []
+
+
+def detached(kube: Kube, asked: Obj, tell: holding.Tell, stop: threading.Event) -> int:
+    """Write the bridge and wait until it has its port of the relay; the exit code."""
+    client, name = asked["client"], asked["metadata"]["name"]
+    holding.introduced(kube, client, tell)
+    try:
+        _write(kube, asked)
+    except _Declined as error:
+        tell("refused", f"refused {error}", bridge=name, message=str(error))
+        return 1
+    deadline = time.monotonic() + _PATIENCE
+    while not stop.is_set() and time.monotonic() < deadline:
+        with live.answers(kube):
+            if any(asking.relay_ports(obj) for obj in _there(kube, key_of(asked))):
+                tell("made", f"{name} is made; `bascule connect --client {client}` brings its requests here", bridge=name)
+                return 0
+        stop.wait(_SOON)
+    tell("waiting", f"{name} is made, and waits for the operator to give it a port of the relay", bridge=name)
+    return 1
+
+
+def attached(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell, stop: threading.Event) -> int:
+    """Hold the connection until it ends, then take the bridge down; the exit code."""
+    kube, name = source.kube, asked["metadata"]["name"]
+    with holding.held(kube, source.context, asked["client"], tell) as connection:
+        try:
+            _write(kube, asked)
+        except _Declined as error:
+            tell("refused", f"refused {error}", bridge=name, message=str(error))
+            tell("unwritten", "nothing was written")
+            return 1
+        try:
+            lost = _hold(kube, asked, connection, tell, stop)
+        finally:
+            stop.set()  # from here on another Ctrl-C leaves at once
+            down = _taken_down(source, asked, plan, tell)
+    if lost:
+        tell("lost", f"{name}: {lost}", bridge=name)
+    return 0 if down and not lost else 1
+
+
+def _hold(kube: Kube, asked: Obj, connection: holding.Held, tell: holding.Tell, stop: threading.Event) -> str:
+    """Lead the bridge's requests here, and say how far it is, until `stop`; "" then, else why it is lost."""
+    from generator.live.failures import KubeError, NotFound  # noqa: PLC0415  # only when a cluster is read
+
+    name, began = asked["metadata"]["name"], time.monotonic()
+    active, said, missing, since = False, "", "", began
+    while not stop.is_set():
+        try:
+            obj = kube.get(key_of(asked))
+        except NotFound:
+            return "it is gone: somebody has deleted it, or its time is over"
+        except KubeError as error:
+            found = f"the API server: {error}"
+        else:
+            if refusal := _refusal(obj):
+                return refusal
+            ports = asking.relay_ports(obj)
+            connection.lead({name: ports})
+            found = _missing(obj, connection.holds() >= set(ports))
+        now = time.monotonic()
+        if not found and not active:
+            tell("active", f"{name} is ACTIVE after {now - began:.1f} s; Ctrl-C takes it down", bridge=name, seconds=round(now - began, 3))
+        if found != missing:
+            missing, since = found, now
+        if missing and missing != said and now - since >= _NOTICED:
+            tell("waiting", f"waiting for {missing}{_nobody(kube)}", bridge=name, message=missing)
+            said = missing
+        active, said = not found, said if found else ""
+        stop.wait(_LATER if active else _SOON)
+    return ""
+
+
+def _conditions(obj: Obj) -> dict[str, Obj]:
+    return {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or ()}
+
+
+def _refusal(obj: Obj) -> str:
+    accepted = _conditions(obj).get("Accepted", {})
+    refused = accepted.get("status") == "False" and accepted.get("reason") != "Pending"
+    return f"{accepted['reason']}: {accepted['message']}" if refused else ""
+
+
+def _missing(obj: Obj, held: bool) -> str:
+    """What the bridge waits for, "" if its requests come here."""
+    if not obj.get("clusterEndpoint"):
+        return "the operator to give the bridge a port of the relay"
+    if not held:
+        return "the connection to the relay"
+    if obj.get("state") == "ACTIVE":
+        return ""
+    waits = [c for c in _conditions(obj).values() if c["status"] != "True"]
+    return str(waits[0]["message"]) if waits else "the operator to carry the bridge into the target"
+
+
+def _nobody(kube: Kube) -> str:
+    """That no operator runs, if none does."""
+    with contextlib.suppress(InputError):
+        if live.leader(kube, clock()) is None:
+            return "; no operator is known to run here"
+    return ""
+
+
+def _taken_down(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell) -> bool:
+    """Delete the bridge, and wait until its target is told; whether that was seen."""
+    from generator.live.failures import KubeError, NotFound  # noqa: PLC0415  # only when a cluster is written to
+
+    kube, name, key = source.kube, asked["metadata"]["name"], key_of(asked)
+    deadline, why = time.monotonic() + _PATIENCE, ""
+    asked_for = deleted = False
+    tell("removing", f"taking {name} down", bridge=name)
+    try:
+        while time.monotonic() < deadline:
+            try:
+                if not asked_for:
+                    kube.delete(key)
+                    asked_for = True
+                if not deleted:
+                    kube.get(key)
+            except NotFound:
+                deleted = True
+            except KubeError as error:
+                why = str(error)
+            if deleted and not (why := _left(source, plan)):
+                tell("removed", f"{name} is taken down", bridge=name)
+                return True
+            time.sleep(_SOON)
+    except KeyboardInterrupt:
+        tell("left", _stays(name, deleted=deleted), bridge=name)
+        raise
+    tell("left", f"{_stays(name, deleted=deleted)} ({why})", bridge=name)
+    return False
+
+
+def _stays(name: str, *, deleted: bool) -> str:
+    if deleted:
+        return f"{name} is deleted; what it changed is put back by the operator, `bascule status` shows how far it is"
+    return f"{name} is there still; it goes by itself in {asking.GRACE} s, or: kubectl -n gefyra delete gefyrabridge {name}"
+
+
+def _left(source: Source, plan: Concerned) -> str:
+    """What of the bridge is still in the cluster, "" if nothing is, or where the account cannot see it."""
+    if not plan.items:
+        return ""
+    try:
+        found = judge(*replace(source, asked=()).read().judged())
+    except InputError as error:
+        forbidden = all(p.code == "ClusterForbidden" for p in error.problems)
+        return "" if forbidden else error.problems[0].message
+    items = plan.of(found)
+    wanted = any(isinstance(item, Target) and item.state not in ("ACTIVE", "RESTORING") for item in items)
+    return "" if wanted else "; ".join(pending(items))  # a target on its way for others has not this bridge in it

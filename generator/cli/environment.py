@@ -1,0 +1,140 @@
+"""`bascule env` and `bascule run`: a process here with the environment that a container of the cluster has."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import click
+
+from generator.asked.targets import template_of
+from generator.cli import asking, color_option, live, view
+from generator.cluster.selectors import matches
+from generator.cluster.snapshot import Key, Obj, is_ours, labels_of
+from generator.cluster.workload import is_serving
+from generator.environment import Environment, Find, environment
+from generator.errors import InputError, Problem
+from generator.text import reading as text
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,-]+")
+
+
+def dotenv(values: Mapping[str, str]) -> str:
+    """NAME=VALUE a line, quoted as a POSIX shell reads it and as dotenv readers do; a value may have several lines."""
+    return "".join(f"{name}={value if _PLAIN.fullmatch(value) else _quoted(value)}\n" for name, value in values.items())
+
+
+def _quoted(value: str) -> str:
+    return '"' + re.sub(r'(["\\$`])', r"\\\1", value) + '"'
+
+
+def _options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("-c", "--container", metavar="NAME", help="Which one, where there are several."),
+        click.option("-n", "--namespace", metavar="NAME", help="Of the workload; by default that of the context."),
+        click.option("--context", metavar="NAME", help="Of the kubeconfig (KUBECONFIG, ~/.kube/config); its current one by default."),
+        color_option,
+    ):
+        function = option(function)
+    return function
+
+
+@click.command
+@click.argument("target")
+@click.option("-o", "--output", type=click.Choice(["dotenv", "json"]), default="dotenv", show_default=True)
+@_options
+def env(target: str, container: str | None, namespace: str | None, context: str | None, output: str) -> None:
+    """Print the environment of a container, as kubelet makes it.
+
+    TARGET is a workload, as in deployment/web. From its spec: env, envFrom, ConfigMaps and Secrets as far as your account may read
+    them, what a Pod says of itself. What the image itself sets, and the variables of Services, are not known here. What could not be
+    found out is said on standard error.
+
+    \b
+      bascule env deployment/web > .env
+      bascule env deployment/web -c app -o json
+
+    Exit code 0, also when something could not be read; 2 if there is no such container.
+    """
+    found = _environment(target, container, namespace, context)
+    view.show(dotenv(found.values) if output == "dotenv" else text.write_json(found.values))
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("target")
+@click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
+@_options
+def run(target: str, program: tuple[str, ...], container: str | None, namespace: str | None, context: str | None) -> None:
+    """Run a program here with the environment of a container, as `bascule env` prints it, beside that of this machine.
+
+    \b
+      bascule run deployment/web -- ./server --port 3000
+
+    Exit code: that of the program; 2 if there is no such container or program.
+    """
+    found = _environment(target, container, namespace, context)
+    path = shutil.which(program[0])
+    if path is None:
+        raise InputError(
+            Problem("OptionInvalid", "PROGRAM", f"{program[0]!r} is no program here", "Write it as in -- ./server --port 3000.")
+        )
+    os.execve(path, program, {**os.environ, **found.values})  # noqa: S606  # that is what it is for
+
+
+def _environment(target: str, container: str | None, namespace: str | None, context: str | None) -> Environment:
+    """The environment; what is missing of it is told. Raises InputError."""
+    from generator.live.failures import Forbidden, NotFound  # noqa: PLC0415  # only when a cluster is read
+
+    asking.target(target, namespace or "default")
+    kube = live.account(context)
+    ref = asking.target(target, namespace or kube.namespace)
+    key = Key(ref.kind, ref.namespace, ref.name)
+    with live.answers(kube, but=(NotFound, Forbidden)):
+        try:
+            obj = kube.get(key)
+        except NotFound as error:
+            cure = f"`kubectl get {ref.kind.lower()} -n {ref.namespace}` lists those there are."
+            raise InputError(Problem("TargetUnknown", "TARGET", f"{key} is not in the cluster", cure)) from error
+        except Forbidden as error:
+            cure = f"Bind a Role in {ref.namespace} that lets the account get it."
+            raise InputError(Problem("ClusterForbidden", str(key), str(error), cure)) from error
+        try:
+            pods = kube.list_objects("Pod", ref.namespace)[0]
+        except Forbidden:
+            pods = []
+    pod = _pod(obj, pods)
+    names = [c["name"] for c in pod["spec"]["containers"]]
+    name = container or ref.container or (names[0] if len(names) == 1 else "")
+    if name not in names:
+        what = f"{key} has no container {name!r}" if name else f"{key} has {len(names)} containers and none is named"
+        raise InputError(Problem("TargetUnknown", "--container", what, f"Give -c {names[0]}; there are {', '.join(names)}."))
+
+    @cache
+    def find(at: Key) -> Obj | str:
+        try:
+            with live.answers(kube, but=(NotFound, Forbidden)):
+                return {"kind": at.kind, **kube.get(at)}
+        except NotFound:
+            return "it is not there"
+        except Forbidden:
+            return "the account may not read it"
+
+    reader: Find = find
+    found = environment(pod, name, reader)
+    for each in found.missing:
+        view.note(f"left out: {each}")
+    return found
+
+
+def _pod(obj: Obj, pods: list[Obj]) -> Obj:
+    """A Pod of the workload that serves, else what one would be."""
+    if obj["kind"] == "Pod":
+        return obj
+    own = [p for p in pods if matches(obj["spec"].get("selector"), labels_of(p)) and not is_ours(p)]
+    serving = next(filter(is_serving, own), None)
+    template = template_of(obj)
+    return serving or {**template, "metadata": {**(template.get("metadata") or {}), "namespace": obj["metadata"]["namespace"]}}

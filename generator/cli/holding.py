@@ -1,0 +1,162 @@
+"""A command that holds a connection: what it tells, as lines or as JSON, what ends it, and the session with its taps."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import click
+
+from generator.cli import data, live, view
+from generator.cli.tunnel import command
+from generator.cluster.times import written
+from generator.errors import InputError, Problem
+from generator.names import fit
+
+if TYPE_CHECKING:
+    from generator.live.kube import Kube
+    from generator.live.session import Session
+    from generator.watching import Seen
+
+_ENDS: Final = ("SIGINT", "SIGTERM", "SIGHUP")
+PAINT: Final[view.Paint] = {r"\S+ +\S+ +\S.* ([45]\d\d) +\d+ ms": {"fg": "red"}, r"(.* is ACTIVE.*)": {"fg": "green"}, **view.PROBLEMS}
+Tell = Callable[..., None]
+"""tell(event, text, **fields): `text` for a person, the fields for a program."""
+
+
+@contextmanager
+def ends() -> Iterator[threading.Event]:
+    """Set by Ctrl-C, by SIGTERM and by a terminal that is closed; the next one of them ends the process at once (KeyboardInterrupt)."""
+    stop = threading.Event()
+
+    def end(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, end) for name in _ENDS if (number := getattr(signal, name, None))}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def teller(output: str, stop: threading.Event) -> Tell:
+    """Tells on standard output, from any thread; when nobody listens any more, it falls silent and sets `stop`."""
+    lock = threading.Lock()
+
+    def tell(event: str, text: str, **fields: Any) -> None:
+        at = written(datetime.now(UTC), "milliseconds")
+        line = json.dumps(data.envelope("BridgeEvent", event=event, time=at, **fields), ensure_ascii=False, sort_keys=True) + "\n"
+        with lock:
+            try:
+                view.show(line if output == "json" else f"{text}\n", None if output == "json" else PAINT)
+                sys.stdout.flush()
+            except OSError:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                for stream in (1, 2):
+                    os.dup2(nowhere, stream)
+                stop.set()
+
+    return tell
+
+
+def request(tell: Tell, bridge: str, seen: Seen) -> None:
+    """Tell of a request."""
+    moment = datetime.now(UTC).astimezone().strftime("%H:%M:%S")
+    text = f"{moment}  {seen.method:<7} {seen.path}  {seen.status}  {seen.seconds * 1000:.0f} ms"
+    milliseconds = round(seen.seconds * 1000, 1)
+    tell("request", text, bridge=bridge, method=seen.method, path=seen.path, status=seen.status, milliseconds=milliseconds)
+
+
+class Held:
+    """A client's session in a thread of its own, and a tap for each bridge and port."""
+
+    def __init__(self, session: Session, tell: Tell, stack: ExitStack) -> None:
+        self._session, self._tell, self._stack = session, tell, stack
+        self._taps: dict[tuple[str, int], int] = {}
+
+    def lead(self, bridges: Mapping[str, Mapping[int, int]]) -> None:
+        """By bridge: the relay's ports that lead to ports of this machine; all others are given back."""
+        self._session.want({port: self._tap(name, local) for name, ports in bridges.items() for port, local in ports.items()})
+
+    def holds(self) -> frozenset[int]:
+        """The relay's ports that lead here now."""
+        return self._session.held()
+
+    def _tap(self, name: str, local: int) -> int:
+        from generator.live.tap import tapped  # noqa: PLC0415  # only when a connection is held
+
+        if (name, local) not in self._taps:
+            self._taps[name, local] = self._stack.enter_context(tapped(local, partial(request, self._tell, name)))
+        return self._taps[name, local]
+
+
+def introduced(kube: Kube, client: str, tell: Tell) -> tuple[Path, str]:
+    """Let the client be there with the key of this machine: the key's folder and its public half. Raises InputError."""
+    from generator.live import client as clients  # noqa: PLC0415  # only when a connection is held
+    from generator.live import session as sessions  # noqa: PLC0415
+
+    try:
+        sessions.programs()
+        folder = sessions.folder(fit((urlsplit(kube.server).netloc or "cluster").replace(":", "-"), 60), client)
+        public = sessions.public_key(folder)
+        with live.answers(kube):
+            if clients.put(kube, client, public):
+                tell("key", f"client {client} had the key of another machine, which cannot connect again", client=client)
+    except sessions.NoSsh as error:
+        cure = "Install OpenSSH's client: apt-get install openssh-client, dnf install openssh-clients; macOS and Windows have it."
+        raise InputError(Problem("SshMissing", "PATH", str(error), cure)) from error
+    except OSError as error:
+        cure = "Name a folder of your own, as in XDG_STATE_HOME=$HOME/.local/state."
+        raise InputError(
+            Problem("FileNotWritable", str(error.filename or "the state folder"), error.strerror or str(error), cure)
+        ) from error
+    except clients.Unusable as error:
+        raise InputError(Problem("ClientUnusable", f"GefyraClient {client}", str(error), "Give another one with --client.")) from error
+    return folder, public
+
+
+@contextmanager
+def held(kube: Kube, context: str | None, client: str, tell: Tell) -> Iterator[Held]:
+    """The client is there with the key of this machine, and a session of it runs within the block. Raises InputError."""
+    from generator.live import client as clients  # noqa: PLC0415  # only when a connection is held
+    from generator.live import session as sessions  # noqa: PLC0415
+
+    folder, public = introduced(kube, client, tell)
+    session = sessions.Session(
+        folder,
+        command(context),
+        partial(clients.access, kube, client, public),
+        lambda why: tell("connection", why, client=client),
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=session.run, args=(stop,), daemon=True)
+    thread.start()
+    with ExitStack() as stack:
+        try:
+            yield Held(session, tell, stack)
+        finally:
+            stop.set()
+            session.want({})
+            with contextlib.suppress(KeyboardInterrupt):
+                thread.join()
+
+
+def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """`--ttl`: a duration or none. A callback of click."""
+    from generator.cli.waiting import seconds  # noqa: PLC0415  # one direction of imports
+
+    return None if value is None else seconds(_, __, value)
