@@ -302,8 +302,11 @@ def test_the_snapshot_may_hold_the_object_already() -> None:
     assert review(replace(Snapshot.of(WEB, NOW), controls=(alice,)), {"object": alice}).allowed
 
 
+KEYS = [f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG{letter}tra{'2tra' * 9}2tr" for letter in "tx"]
+
+
 def test_a_client_of_the_relay_brings_its_key_at_any_time() -> None:
     """With the object, and anew in any state; Gefyra's states are not its own."""
-    alice = client("alice", provider="relay", state="REQUESTED", providerParameter={"publicKey": "ssh-ed25519 AAAA"})
+    alice = client("alice", provider="relay", state="REQUESTED", providerParameter={"publicKey": KEYS[0]})
     assert asked([], None, alice).allowed
-    assert asked([alice], alice, {**alice, "state": "ACTIVE", "providerParameter": {"publicKey": "ssh-ed25519 BBBB"}}).allowed
+    assert asked([alice], alice, {**alice, "state": "ACTIVE", "providerParameter": {"publicKey": KEYS[1]}}).allowed
