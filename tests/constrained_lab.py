@@ -189,6 +189,7 @@ def job(nginx: str, confs: list[str], hosts: list[str]) -> dict[str, Any]:
                 said.append(apply(confs[number % 2]))
                 open_ones.append(upgraded(80))
             status = Path(f"/proc/{first}/status").read_text()
+            (master,) = map(int, _children(first))
             told = {
                 "said": said,
                 "before": before,
@@ -199,8 +200,8 @@ def job(nginx: str, confs: list[str], hosts: list[str]) -> dict[str, Any]:
                     for key in ("Uid", "Gid", "CapEff", "CapBnd", "NoNewPrivs")
                 },
                 "root": [line.split()[5] for line in Path(f"/proc/{first}/mountinfo").read_text().splitlines() if line.split()[4] == "/"],
-                "inside": sorted({str(first), *_children(first)} - set((group / "cgroup.procs").read_text().split())),
-                "workers": len(_children(first)),
+                "inside": sorted({str(first), str(master), *_children(master)} - set((group / "cgroup.procs").read_text().split())),
+                "workers": len(_children(master)),
                 "middle": middle,
                 "memory": usage(group),
                 "log": Path("/dev/shm/log").read_text()[-2000:],

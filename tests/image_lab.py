@@ -51,6 +51,7 @@ def one(job: dict[str, Any]) -> dict[str, Any]:
         slow.start()
         assert gate["came"].wait(PATIENCE)
         os.kill(app.first, signal.SIGQUIT)
+        told["late"] = [who("alice") for _ in range(5)]
         told["no more"] = until(lambda: _refused(8080))
         told["waits"] = process.poll() is None
         gate["go"].set()

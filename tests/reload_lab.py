@@ -124,11 +124,11 @@ def steps(pod: Pod, job: dict[str, Any]) -> list[dict[str, Any]]:
             for step in life:
                 blocker = _occupy(pod, step["taken"]) if "taken" in step else None
                 stream, digest = pack(step["conf"], step.get("files"))
-                before = _children(pod)
+                before = pod.children()
                 code, said, noise = pod.apply(stream[: step.get("cut", len(stream))], step.get("hash", digest), shell)
                 crowd = crowd or Crowd({"all the while": http_client(b"", 20)})
                 stored = (RUN / CONFIG).read_text()
-                told = {"code": code, "said": said, "seen": seen(), "stored": stored, "same": before == _children(pod)}
+                told = {"code": code, "said": said, "seen": seen(), "stored": stored, "same": before == pod.children()}
                 outcome.append({**told, "noise": noise})
                 if blocker:
                     blocker.terminate()
@@ -147,10 +147,6 @@ def _occupy(pod: Pod, port: int) -> subprocess.Popen[bytes]:
     assert blocker.stdout
     blocker.stdout.readline()
     return blocker
-
-
-def _children(pod: Pod) -> str:
-    return Path(f"/proc/{pod.first}/task/{pod.first}/children").read_text()
 
 
 _DEADLY = """#!/bin/sh

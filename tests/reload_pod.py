@@ -73,10 +73,15 @@ class Pod:
         )
         return done.returncode, done.stdout.decode(), done.stderr.decode()
 
+    def children(self) -> list[str]:
+        """Those of nginx's master."""
+        master = Path(f"/proc/{self.first}/task/{self.first}/children").read_text().split()
+        return [pid for each in master for pid in Path(f"/proc/{each}/task/{each}/children").read_text().split()]
+
     def workers(self) -> int:
         """How many there are, serving or ending."""
         count = 0
-        for pid in Path(f"/proc/{self.first}/task/{self.first}/children").read_text().split():
+        for pid in self.children():
             try:
                 count += Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"nginx: worker process")
             except OSError:

@@ -77,6 +77,7 @@ def test_stands_in_for_an_application(image: tuple[Path, dict[str, Any]], comman
     assert told["changed"] == told["restarted"] == [HOSTS[1], SHADOW]
     assert told["status"] == [str(uid), str(uid), "0" * 16, "0" * 16]
     assert told["root"] == ["ro"]
+    assert told["late"] == [told["changed"][0]] * 5, told["log"]
     assert (told["no more"], told["waits"], told["slow"], told["code"]) == (True, True, [200, "slow"], 0), told["log"]
     assert [line for line in told["log"].splitlines() if "[emerg]" in line and "initgroups(root, 0)" not in line] == []
 

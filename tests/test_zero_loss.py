@@ -143,6 +143,7 @@ def test_more_and_fewer_pods_cost_no_more_than_without_bridges(lab: Lab) -> None
         with shop.load("--url", url) as alone:
             time.sleep(REST)
             scaled(shop, "web", 4)
+            time.sleep(REST)
             scaled(shop, "web", 2)
             time.sleep(REST)
         shop.bridge("alice", "deployment/web", header("x-user", "alice"))
