@@ -38,7 +38,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "explain": ("explain", "explain", "Say which bridge gets a request, and why the others do not."),
     "graph": ("graph", "graph", "Draw the routes of a target."),
     "status": ("status", "status", "Show each target and bridge, how far it is, and what holds it up."),
-    "ui": ("ui", "ui", "Serve a page with all of that, for your browser alone."),
+    "ui": ("ui", "ui", "Serve a page with status and problems; it explains requests too."),
     "apply": ("apply", "apply", "Write bridges and mounts, and wait until they are ACTIVE."),
     "snapshot": ("snapshot", "snapshot", "Write what the other commands read of a cluster."),
     "clean": ("clean", "clean", "Show the steps that take all of bascule away, or what is left."),

@@ -218,7 +218,7 @@ def serving(see: Callable[[], Seen], source: str, port: int) -> Iterator[str]:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="On 127.0.0.1; 0 is one that is free.")
 @click.option("--open/--no-open", "opens", default=True, show_default=True, help="Open it in your browser.")
 def ui(source: Source, port: int, opens: bool) -> None:
-    """Serve a page with all of that, for your browser alone.
+    """Serve a page with status and problems; it explains requests too.
 
     It shows targets and bridges, who takes which requests and where they go, what clashes and what is wrong, and answers what
     `bascule explain` does. With a cluster it is fresh every two seconds. It writes nothing, and only this machine reaches it.
