@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo test check lint fix golden docs transparency live soak bench cluster api schemas lock hooks clean
+.PHONY: help venv demo test check lint fix golden docs transparency live soak bench recording cluster api schemas lock hooks clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ soak: .venv/test.stamp ## half a million requests against real nginx; half an ho
 bench: .venv/test.stamp ## run each benchmark; three quarters of an hour
 	@tools/bootstrap.sh bench
 	@set -e; for each in generate carrier conflicts startup idle live; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
+
+recording: .venv/demo.stamp ## record `make demo` on a terminal as docs/demo.svg
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/record.py docs/demo.svg bascule demo
 
 cluster: .venv/test.stamp ## a Kubernetes of one node to try things out, until Ctrl-C; ten minutes, the first time
 	@tools/bootstrap.sh test

@@ -36,6 +36,10 @@ class Address:
     host: str
     port: int
 
+    def __str__(self) -> str:
+        """`HOST:PORT`, an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Destination:

@@ -84,8 +84,7 @@ def routes(snapshot: Snapshot, desired: Desired, at: tuple[Key, str], refused: I
             for bridge in here:
                 address = reached[bridge.name, port.number].address
                 own = tuple((n, in_words(c.conditions)) for n, c in order if c.bridge == bridge.name)
-                host = f"[{address.host}]" if ":" in address.host else address.host
-                bridges.append(Bridge(bridge.name, bridge.owner, port.number, own, f"{host}:{address.port}", bridge.mode, bridge.fallback))
+                bridges.append(Bridge(bridge.name, bridge.owner, port.number, own, str(address), bridge.mode, bridge.fallback))
             if not here:
                 passed.append(f"{port.number}/{port.protocol}")
     bridges.sort(key=lambda b: (b.port, b.rules, b.name))

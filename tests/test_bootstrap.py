@@ -30,6 +30,7 @@ def bin_folder(tmp_path: Path) -> Path:
         "ssh": GOOD,
         "mount": GOOD,
         "busybox": GOOD,
+        "chromium-headless-shell": GOOD,
         "gcc": GOOD,
         "pkg-config": GOOD,
         "buildah": GOOD,

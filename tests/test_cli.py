@@ -34,7 +34,7 @@ SCHEMA = json.loads((ROOT / "docs/schema/cli-v1.json").read_text())
 AT = ("--now", kube.NOW)
 PROGRAM = [sys.executable, "-m", "generator"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-ON_FILES = [name for name in COMMANDS if name not in ("demo", "bridge", "connect", "env", "run", "completion", "operate")]
+ON_FILES = [name for name in COMMANDS if name not in ("demo", "bridge", "connect", "env", "run", "completion", "operate", "ui")]
 TARGET = ("--target", "shop/deployment/web", "--port", "8080")
 
 
@@ -919,6 +919,7 @@ PHASES = {"before": 0, "in the middle": 4, "after": 60}
         ("Diff", ("diff",)),
         ("Plan", ("plan",)),
         ("Check", ("check",)),
+        ("Status", ("status",)),
         ("Explain", ("explain", "GET", "/jane", *TARGET)),
         ("Clean", ("clean",)),
         ("Clean", ("clean", "--check")),

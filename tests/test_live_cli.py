@@ -21,11 +21,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
+from urllib.request import urlopen
 
 import jsonschema
 import pytest
 import yaml
 
+from generator.cli import ui
+from generator.cli.stream import Source
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.desired.generate import generate
 from generator.desired.waking import next_look
@@ -426,6 +429,30 @@ def test_watch_shows_what_changes(kube: Kube, space: str) -> None:
 
     assert [s["bridges"][0]["state"] for s in seen] == ["REQUESTED", "INSTALLING"]
     assert (running.returncode, rest, err) == (130, "", "")
+
+
+def test_the_page_shows_what_is_there_now(api: Cluster, kube: Kube, guest: str, space: str) -> None:
+    """`bascule ui` reads the cluster again: a bridge that comes is on it; once it may read no more, a banner says so over the last."""
+    for namespace in ("gefyra", space):
+        allow(api, guest, namespace, [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["list"]}])
+    source = Source((), None, False, None, (space,))
+    with ui.serving(ui.kept(source), "the cluster", 0) as url:
+        ask(kube, bridge("late", space))
+        page = again(url, "late")
+        api.kubectl("delete", "rolebindings", "--all", "-n", "gefyra")
+        banner = again(url, "What is shown is not of now")
+
+    assert f"{space}/deployment/web/app" in page
+    assert re.search("ClusterForbidden: namespace gefyra.*late", banner)
+
+
+def again(url: str, wanted: str) -> str:
+    """The page, as soon as it has what is wanted."""
+    deadline = time.monotonic() + 60
+    while wanted not in (page := urlopen(url, timeout=30).read().decode()):
+        assert time.monotonic() < deadline, page
+        time.sleep(0.2)
+    return str(page)
 
 
 def json_document(stream: IO[str]) -> Any:

@@ -37,6 +37,7 @@ missing() {
   command -v unshare >/dev/null || echo "util-linux"
   command -v mount >/dev/null || echo "mount"
   command -v busybox >/dev/null || echo "busybox-static"
+  command -v chromium-headless-shell >/dev/null || echo "chromium-headless-shell"
   # the cluster of tests/cluster: to build runc and pause, to make images, for the network of Pods and Services
   command -v gcc >/dev/null || echo "gcc libc6-dev"
   pkg-config --exists libseccomp 2>/dev/null || echo "pkg-config libseccomp-dev"

@@ -3,6 +3,7 @@
 stream.py   options that several commands have; files, standard input or a cluster -> objects; the clock
 live.py     the account on a cluster, its errors, a line while it takes long
 states.py   how far each target and bridge is, for `status` and `apply`
+winner.py   who gets a request, for `explain` and `ui`
 holding.py  a connection that a command holds, and what it tells of it
 bridging.py what becomes of a bridge that a command makes
 waiting.py  looking again and again, with a deadline
@@ -37,6 +38,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "explain": ("explain", "explain", "Say which bridge gets a request, and why the others do not."),
     "graph": ("graph", "graph", "Draw the routes of a target."),
     "status": ("status", "status", "Show each target and bridge, how far it is, and what holds it up."),
+    "ui": ("ui", "ui", "Serve a page with status and problems; it explains requests too."),
     "apply": ("apply", "apply", "Write bridges and mounts, and wait until they are ACTIVE."),
     "snapshot": ("snapshot", "snapshot", "Write what the other commands read of a cluster."),
     "clean": ("clean", "clean", "Show the steps that take all of bascule away, or what is left."),

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any, Final
 
 import click
 
-from generator.asked.intent import Claim
-from generator.asked.values import workload as workload_ref
 from generator.cli import data, view
 from generator.cli.stream import Stream, input_options, resolve, target_option
-from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
-from generator.desired import routing
+from generator.cli.winner import Considered, Explanation, explain_request
+from generator.cluster.snapshot import Snapshot
 from generator.desired.generate import Desired
-from generator.errors import InputError, Problem
-from generator.rules import precedence as rules
-from generator.rules.conditions import in_words
-from generator.rules.precedence import Refused
-from generator.text.walk import Place
+from generator.page.document import Answer
 
 _PAINT: Final[view.Paint] = {
     r"(\S+) gets .*": {"fg": "green", "bold": True},
@@ -29,168 +22,62 @@ _PAINT: Final[view.Paint] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Considered:
-    """A rule, or a whole bridge (rule None), that does not get the request. matched: its conditions hold."""
-
-    bridge: str
-    rule: int | None
-    matched: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Who gets it. winner: a bridge, or None. rule: its number in the bridge, with the conditions in words.
-
-    answered_by: `bridge`, `cluster`, or `carrier` for what nginx answers itself.
-    mode: of the winner. pending: what keeps it from having its effect now, "" when nothing does.
-    """
-
-    winner: str | None
-    answered_by: str
-    rule: int | None
-    conditions: str
-    mode: str
-    reason: str
-    pending: str
-    considered: tuple[Considered, ...]
+def told(found: Explanation, asked: str) -> Answer:
+    """The answer in words."""
+    if found.winner is None:
+        who = "the cluster answers" if found.answered_by == "cluster" else "the carrier answers, no application sees it"
+        why = [f"because {found.reason}"]
+    else:
+        who = f"{found.winner} {'gets a copy, the cluster answers' if found.mode == 'mirror' else 'gets it'}"
+        why = [f"by rule {found.rule}: {found.conditions}", f"because it is the {found.reason}"]
+        why += [f"not yet: {found.pending}; see `bascule plan`"] if found.pending else []
+    considered = ((c.bridge, "" if c.rule is None else str(c.rule), _verdict(c), c.reason) for c in found.considered)
+    return Answer(who, asked, tuple(why), tuple(considered))
 
 
-def explain_request(
-    snapshot: Snapshot, desired: Desired, at: tuple[Key, str], port: int, method: str, url: str, headers: Iterable[tuple[str, str]]
-) -> Explanation:
-    """Who gets a request to `port` of the workload and container `at`. Raises InputError when there is no such port.
-
-    A bridge whose other end is not known keeps its requests from the others; until it is known the cluster answers them.
-    """
-    key, _ = at
-    claim, outside = desired.intent.claims.get(key, {}).get(at[1]), left_out(snapshot, desired, at)
-    if claim is None:
-        return _cluster(f"no bridge is admitted to {key}, container {at[1]}", outside)
-    known = {p.number for p in claim.ports if p.protocol == "TCP"}
-    if port not in known:
-        cure = f"Give --port one of: {', '.join(map(str, sorted(known))) or 'none'}; a port of the container, not of a Service."
-        raise InputError(Problem("PortUnknown", "--port", f"container {claim.container} of {key} has no TCP port {port}", cure))
-    outcome = desired.outcomes.get(key)
-    if outcome and at[1] not in outcome.admitted:
-        refused = next((f"{p.code}: {p.message}" for p in outcome.refusals(at[1])), "it has no Pod that is ready")
-        outside += tuple(Considered(b.name, None, False, "its target is not bridged") for b in claim.bridges)
-        return _cluster(f"{key} is not bridged: {refused}", outside)
-    reached, _ = routing.connections(snapshot, claim.bridges)
-    here = [b for b in claim.bridges if any(remote == port for remote, _ in b.ports)]
-    outside += tuple(_silent(claim, port, here))
-    candidates = routing.candidates_of(here, port)
-    if not candidates:
-        return _cluster(f"no bridge takes requests on port {port}: it is passed through unread", outside)
-    asked = rules.request(method, url, headers)
-    if isinstance(asked, Refused):
-        return Explanation(None, "carrier", None, "", "", f"nginx answers {asked.reason}", "", outside)
-    winner, verdicts = rules.decide(asked, candidates)
-    rest = tuple(Considered(v.candidate.bridge, v.candidate.index, v.matched, v.reason) for v in verdicts if v.candidate is not winner)
-    if winner is None:
-        common = {c.reason for c in rest}
-        return _cluster(common.pop() if len(common) == 1 and len(rest) > 1 else "no rule matches", (*rest, *outside))
-    bridge = next(b for b in here if b.name == winner.bridge)
-    reason = next(v.reason for v in verdicts if v.candidate is winner)
-    return Explanation(
-        winner=bridge.name,
-        answered_by="bridge" if bridge.mode == "intercept" and (bridge.name, port) in reached else "cluster",
-        rule=winner.index,
-        conditions=in_words(winner.conditions),
-        mode=bridge.mode,
-        reason=reason,
-        pending=_pending(desired, key_of(bridge.obj)),
-        considered=(*rest, *outside),
-    )
-
-
-def _cluster(reason: str, considered: Iterable[Considered]) -> Explanation:
-    return Explanation(None, "cluster", None, "", "", reason, "", tuple(considered))
-
-
-def left_out(snapshot: Snapshot, desired: Desired, at: tuple[Key, str]) -> tuple[Considered, ...]:
-    """Bridges that aim at this container and are not admitted, each with its first problem."""
-    claim = desired.intent.claims.get(at[0], {}).get(at[1])
-    admitted = {key_of(b.obj) for b in claim.bridges} if claim else set()
-    found = []
-    for obj in snapshot.controls:
-        key = key_of(obj)
-        if key.kind == "GefyraBridge" and key not in admitted and _aims(desired, obj, at):
-            problems = desired.intent.problems.get(key) or ()
-            reason = next((f"{p.code}: {p.message}" for p in problems), "it is being deleted")
-            found.append(Considered(key.name, None, False, reason))
-    return tuple(found)
-
-
-def _aims(desired: Desired, obj: Obj, at: tuple[Key, str]) -> bool:
-    """Whether a bridge, admitted or not, is meant for this container."""
-    targets = desired.intent.targets
-    if key_of(obj) in targets:
-        return targets[key_of(obj)] == at
-    written = obj.get("target")
-    if not isinstance(written, str):
-        return False
-    if "/" not in written:
-        return any(key.kind == "GefyraBridgeMount" and key.name == written and found == at for key, found in targets.items())
-    namespace, container = obj.get("targetNamespace") or "default", obj.get("targetContainer") or at[1]
-    ref = workload_ref(Place("", []), written, str(namespace), str(container))
-    return ref is not None and (Key(ref.kind, ref.namespace, ref.name), ref.container) == at
-
-
-def takes_no_part(snapshot: Snapshot, desired: Desired, at: tuple[Key, str]) -> list[tuple[str, str]]:
-    """(bridge, reason) for each bridge on this container whose rules no carrier has."""
-    claim, outcome = desired.intent.claims.get(at[0], {}).get(at[1]), desired.outcomes.get(at[0])
-    bridges = claim.bridges if claim else ()
-    reasons = [(b.name, p) for b in bridges for p in (outcome.connections if outcome else {}).get(key_of(b.obj), ())]
-    refusals = [p for p in (outcome.problems if outcome else ()) if p.severity != "warning"]
-    reasons += [(b.name, p) for b in bridges for p in refusals[:1]]
-    return [(c.bridge, c.reason) for c in left_out(snapshot, desired, at)] + [(name, f"{p.code}: {p.message}") for name, p in reasons]
-
-
-def _silent(claim: Claim, port: int, here: list[Any]) -> Iterator[Considered]:
-    """Admitted bridges that take other ports."""
-    for bridge in claim.bridges:
-        if bridge not in here:
-            mapped = ", ".join(str(remote) for remote, _ in bridge.ports)
-            yield Considered(bridge.name, None, False, f"it takes port {mapped}, not {port}")
-
-
-def _pending(desired: Desired, bridge: Key) -> str:
-    """What keeps an admitted bridge from having its effect, from the conditions it gets."""
-    obj = next((o for o in desired.objects if key_of(o) == bridge), None)
-    if obj is None or obj.get("state") == "ACTIVE":
-        return ""
-    return next((f"{obj['state']}, {c['message']}" for c in obj["status"]["conditions"] if c["status"] != "True"), str(obj["state"]))
+def _verdict(each: Considered) -> str:
+    return "matches but loses" if each.matched else "out" if each.rule is None else "no match"
 
 
 def as_text(found: Explanation, asked: str, columns: int) -> str:
     """The answer, and who else was considered."""
-    if found.winner is None:
-        who = "the cluster answers" if found.answered_by == "cluster" else "the carrier answers, no application sees it"
-        lines = [who, *view.wrapped(asked, "    ", columns), *view.wrapped(f"because {found.reason}", "    ", columns)]
-    else:
-        what = "gets a copy, the cluster answers" if found.mode == "mirror" else "gets it"
-        lines = [f"{found.winner} {what}", *view.wrapped(asked, "    ", columns)]
-        lines += view.wrapped(f"by rule {found.rule}: {found.conditions}", "    ", columns)
-        lines += view.wrapped(f"because it is the {found.reason}", "    ", columns)
-        if found.pending:
-            lines += view.wrapped(f"not yet: {found.pending}; see `bascule plan`", "    ", columns)
+    answer = told(found, asked)
+    lines = [answer.who]
+    for line in (asked, *answer.why):
+        lines += view.wrapped(line, "    ", columns)
     if found.considered:
         lines += ["", "considered" if found.winner is None else "considered as well"]
-    for each in found.considered:
-        rule = "" if each.rule is None else f", rule {each.rule}"
-        verdict = "matches but loses" if each.matched else "out" if each.rule is None else "no match"
-        lines += [f"  {each.bridge}{rule}: {verdict}", *view.wrapped(each.reason, "    ", columns)]
+    for bridge, rule, verdict, reason in answer.considered:
+        lines += [f"  {bridge}{f', rule {rule}' if rule else ''}: {verdict}", *view.wrapped(reason, "    ", columns)]
     return "\n".join(lines) + "\n"
 
 
-def _header(_: click.Context, __: click.Parameter, lines: tuple[str, ...]) -> list[tuple[str, str]]:
-    """`Name: value` as curl takes it."""
+def headers_of(lines: Iterable[str]) -> list[tuple[str, str]]:
+    """`Name: value` as curl takes it -> name, value. Raises ValueError."""
+    pairs = []
     for line in lines:
         if not re.match(r"[^:]+:", line):
-            raise click.BadParameter(f"{line!r} is not 'Name: value', as in -H 'x-user: alice'")
-    return [(name, value.strip(" ")) for name, _, value in (line.partition(":") for line in lines)]
+            raise ValueError(f"{line!r} is not 'Name: value', as in -H 'x-user: alice'")
+        name, _, value = line.partition(":")
+        pairs.append((name, value.strip(" ")))
+    return pairs
+
+
+def _headers(_: click.Context, __: click.Parameter, lines: tuple[str, ...]) -> list[tuple[str, str]]:
+    try:
+        return headers_of(lines)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def who_gets(
+    snapshot: Snapshot, desired: Desired, target: str, port: int, method: str, url: str, headers: Iterable[tuple[str, str]]
+) -> tuple[Explanation, str]:
+    """Who gets a request, and the request in words. target: as `--target` takes it. Raises InputError."""
+    claims = desired.intent.claims
+    key, container = resolve(snapshot, target, lambda workload: claims.get(workload, ()))
+    found = explain_request(snapshot, desired, (key, container), port, method, url, headers)
+    return found, f"{method} {url} on port {port} of {key}, container {container}"
 
 
 @click.command
@@ -199,7 +86,7 @@ def _header(_: click.Context, __: click.Parameter, lines: tuple[str, ...]) -> li
 @target_option
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port of the container.")
 @click.option(
-    "-H", "--header", "headers", metavar="'NAME: VALUE'", multiple=True, callback=_header, help="A header of the request. Repeatable."
+    "-H", "--header", "headers", metavar="'NAME: VALUE'", multiple=True, callback=_headers, help="A header of the request. Repeatable."
 )
 @input_options
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -214,14 +101,11 @@ def explain(stream: Stream, method: str, url: str, target: str, port: int, heade
 
     Exit code 0, whoever answers; 2 if the input cannot be used.
     """
-    snapshot, desired = stream.judged()
-    claims = desired.intent.claims
-    key, container = resolve(snapshot, target, lambda workload: claims.get(workload, ()))
-    found = explain_request(snapshot, desired, (key, container), port, method, url, headers)
+    found, asked = who_gets(*stream.judged(), target, port, method, url, headers)
     if output == "json":
         view.show(data.as_json("Explain", **as_data(found)))
     else:
-        view.show(as_text(found, f"{method} {url} on port {port} of {key}, container {container}", view.width()), _PAINT)
+        view.show(as_text(found, asked, view.width()), _PAINT)
 
 
 def as_data(found: Explanation) -> dict[str, Any]:

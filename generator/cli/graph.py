@@ -8,8 +8,8 @@ import click
 
 from generator import graph as drawing
 from generator.cli import data, view
-from generator.cli.explain import takes_no_part
 from generator.cli.stream import Stream, input_options, resolve, target_option
+from generator.cli.winner import takes_no_part
 from generator.cluster.snapshot import Key, Snapshot
 from generator.graph import Graph
 from generator.simulate import fold

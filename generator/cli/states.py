@@ -14,6 +14,7 @@ from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, key_of, la
 from generator.cluster.workload import is_serving, trouble
 from generator.desired.generate import Desired
 from generator.desired.outcome import Outcome
+from generator.desired.routing import connections
 from generator.errors import Problem
 from generator.rules.conditions import in_words
 
@@ -41,7 +42,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A bridge. rules: in words. waits: what it waits for, unless it is ACTIVE. problem: what stands against it."""
+    """A bridge. rules: in words. waits: what it waits for, unless it is ACTIVE. problem: what stands against it.
+
+    ways: where its requests leave the cluster, `HOST:PORT` by port of the container. mode, fallback: as in Bridge, "" if it is none.
+    """
 
     name: str
     owner: str
@@ -52,6 +56,9 @@ class Row:
     waits: tuple[str, ...]
     problem: Problem | None
     created: str
+    ways: Mapping[int, str]
+    mode: str
+    fallback: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +184,7 @@ def _bridge(seen: _View, obj: Obj) -> Row:
     state = seen.state(key)
     problem = next((p for p in problems if p.severity != "warning" or p.code in ("EndpointUnresolved", "BridgeExpired")), None)
     written = "/".join((at[0].namespace, at[0].kind.lower(), at[0].name, at[1])) if at else str(obj.get("target") or "")
+    reached = connections(snapshot, [item])[0] if item else {}
     return Row(
         name=key.name,
         owner=item.owner if item else str(obj.get("client") or ""),
@@ -187,6 +195,9 @@ def _bridge(seen: _View, obj: Obj) -> Row:
         waits=() if state == "ACTIVE" or problem else (_condition(seen.written.get(key, {})),),
         problem=problem if state != "ACTIVE" else None,
         created=str(obj["metadata"].get("creationTimestamp") or snapshot.now),
+        ways={port: str(reached[key.name, port].address) for port, _ in item.ports if (key.name, port) in reached} if item else {},
+        mode=item.mode if item else "",
+        fallback=item.fallback if item else "",
     )
 
 

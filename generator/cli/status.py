@@ -111,6 +111,9 @@ def as_data(found: Status) -> dict[str, Any]:
                 "waitsFor": list(b.waits),
                 "problem": data.problem_data(b.problem) if b.problem else None,
                 "created": b.created,
+                "goesTo": {str(port): address for port, address in b.ways.items()},
+                "mode": b.mode or None,
+                "fallback": b.fallback or None,
             }
             for b in found.bridges
         ],
