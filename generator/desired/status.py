@@ -8,7 +8,7 @@ all carriers confirm it). A time is written when something changes, never otherw
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from generator.asked.intent import Intent
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
@@ -18,6 +18,8 @@ from generator.desired.outcome import Outcome
 from generator.errors import Problem
 
 Condition = tuple[str, bool, str, str]
+HINDERS: Final = ("ConfigRefused", "MarksLost", "NoReadyPods", "RolloutStuck", "ShadowNotReady", "StandInFailed")
+"""The warnings of a target that hold its bridges up. A mount tells them all; where none is, the bridges tell these."""
 
 
 def with_status(
@@ -28,6 +30,7 @@ def with_status(
     only: as in `generate`.
     """
     result = []
+    mounted = {at for key, at in intent.targets.items() if key.kind == "GefyraBridgeMount"}
     for obj in snapshot.controls:
         key = key_of(obj)
         if key.kind == "GefyraClient" or key in intent.expired or obj["metadata"].get("deletionTimestamp"):
@@ -41,7 +44,7 @@ def with_status(
         if key.kind == "GefyraBridgeMount":
             state, conditions, extra = _mount(own, outcome, container)
         else:
-            state, conditions, extra = _bridge(key, own, outcome, container)
+            state, conditions, extra = _bridge(key, own, outcome, container, alone=at not in mounted)
         result.append((reported(obj, state, conditions, extra, snapshot.now), f"state {state}: {conditions[-1][3]}"))
     return result
 
@@ -70,9 +73,13 @@ def _mount(own: tuple[Problem, ...], outcome: Outcome | None, container: str) ->
     return stage, [accepted, ("Programmed", False, reason, f"{count} carry it")], extra
 
 
-def _bridge(key: Key, own: tuple[Problem, ...], outcome: Outcome | None, container: str) -> tuple[str, list[Condition], Obj]:
+def _bridge(
+    key: Key, own: tuple[Problem, ...], outcome: Outcome | None, container: str, *, alone: bool
+) -> tuple[str, list[Condition], Obj]:
+    """alone: no mount tells what holds the target up."""
     connection = tuple(outcome.connections.get(key, ())) if outcome else ()
-    extra: dict[str, Any] = {"problems": [line(p) for p in (*own, *connection)]}
+    hindered = [p for p in outcome.problems if p.code in HINDERS and concerns(p, container)] if outcome and alone else []
+    extra: dict[str, Any] = {"problems": [line(p) for p in (*own, *connection, *hindered)]}
     refused = _refusals(own) + (outcome.refusals(container) if outcome else [])
     if refused or outcome is None:
         return "ERROR", [not_accepted(refused), ("Programmed", False, "NotAccepted", "its requests stay in the cluster")], extra
