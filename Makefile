@@ -23,7 +23,7 @@ demo: .venv/demo.stamp ## see it work on a bundled example: no cluster, only Pyt
 test: ## all that CI runs: lint and every test; brings what the machine lacks
 	@tools/bootstrap.sh test
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest
+	tools/suite.sh $(BIN)/pytest
 
 check: lint ## what a commit must pass: lint and the golden files; seconds
 	$(BIN)/pytest tests/test_golden.py tests/test_purity.py
@@ -48,9 +48,9 @@ docs: .venv/test.stamp ## write the pages of docs/ that are made from code
 transparency: .venv/test.stamp ## measure docs/transparency.md and write it
 	$(BIN)/python tools/transparency.py --write
 
-live: .venv/test.stamp ## faults, hostile users, lost requests, used rights, on a whole cluster; half an hour, wants a quiet machine
+live: .venv/test.stamp ## of the tests those on a whole cluster: faults, hostile users, lost requests, used rights
 	@tools/bootstrap.sh test
-	$(BIN)/pytest -m long
+	$(BIN)/pytest -m node
 
 soak: .venv/test.stamp ## half a million requests against real nginx; half an hour
 	BASCULE_FUZZ_REQUESTS=500000 $(BIN)/pytest tests/test_fuzz.py

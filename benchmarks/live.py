@@ -4,7 +4,8 @@
 
 On a target of 1 and of 3 Pods that is bridged already: a bridge created until its first request reaches the user; removed until none
 does. On a fresh target of 3 and of 10 Pods, the images on the node: the first bridge created until its first request reaches the user,
-and until it is ACTIVE; the last one removed until every Pod runs its own image again and is ready, and until nothing is left.
+and until it is ACTIVE; the last one removed until every Pod runs its own image again and is ready, and until nothing is left. A rollout
+of a bridged target: how long matching requests miss the user's process.
 """
 
 from __future__ import annotations
@@ -87,6 +88,31 @@ def fresh_target(lab: Lab, pods: int, number: int, figures: Figures) -> None:
         figures.setdefault(f"last bridge until nothing is left, {pods} Pods", []).append(time.monotonic() - began)
 
 
+def rolled_out(lab: Lab, number: int, figures: Figures) -> None:
+    """A rollout of a bridged target of 3 Pods: for how long requests that match reach somebody else, as new Pods are no carriers yet."""
+    name = f"rolled-{number}"
+    with lab.namespace(name, workload(name)) as shop:
+        shop.bridge("alice", "deployment/web", header("x-user", "alice"))
+        until(lambda: not [t for t in shop.traces() if "stand-in" in t], "the stand-in to have left")
+        old = {o["metadata"]["uid"] for o in shop.objects("Pod", "app=web,!bascule.dev/role")}
+
+        def new_carriers() -> bool:
+            pods = shop.objects("Pod", "app=web,!bascule.dev/role")
+            marks = [o["metadata"]["labels"] for o in pods if o["metadata"]["uid"] not in old]
+            return len(pods) == len(marks) and all("bascule.dev/carrier" in m and "bascule.dev/held" not in m for m in marks)
+
+        who = ("--header", "x-user=alice", "--expect-name", "alice")
+        began = time.monotonic()
+        with shop.load("--url", f"http://{shop.address('web')}/", *who) as load:
+            lab.cluster.kubectl("rollout", "restart", "-n", name, "deployment/web")
+            lab.cluster.kubectl("rollout", "status", "-n", name, "deployment/web", "--timeout=180s")
+            until(new_carriers, "the new Pods to be bridged")
+        took = time.monotonic() - began
+        figures.setdefault("rollout of 3 bridged Pods, until all are bridged again", []).append(took)
+        missed = load.told["misrouted"] / load.told["sent"]
+        figures.setdefault("... of it, as if so long no matching request had reached the user", []).append(missed * took)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
@@ -100,6 +126,7 @@ def main() -> None:
         for number in range(rounds):
             for pods in (3, 10):
                 fresh_target(lab, pods, number, figures)
+            rolled_out(lab, number, figures)
     print("| | p50 | min | max |\n|---|---|---|---|")
     for what, seconds in figures.items():
         print(f"| {what} | {statistics.median(seconds):.2f} s | {min(seconds):.2f} s | {max(seconds):.2f} s |")

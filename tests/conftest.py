@@ -24,6 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write golden/ from what is printed now; still fails if a file changed")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a whole cluster."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "node" in item.fixturenames:
+            item.add_marker("node")
+
+
 @pytest.fixture(scope="session")
 def api(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """An API server, shared by all tests of a run: etcd and kube-apiserver. There nothing is scheduled, collected or given an account."""

@@ -17,8 +17,6 @@ from generator.cluster.snapshot import Key, Obj
 from tests.live.lab import PATIENCE, ROOT, Lab, adjusted, header, until, workload
 from tests.overlay_lab import OVERLAYS, objects, rendered, text_of, with_components
 
-pytestmark = pytest.mark.long
-
 DEADLINE = f"{PATIENCE:.0f}s"
 
 
@@ -47,16 +45,20 @@ def steady(found: str) -> str:
 
 @contextmanager
 def no_operator(lab: Lab) -> Iterator[None]:
-    """The cluster as components/no-operator leaves it."""
+    """The cluster as components/no-operator leaves it; the operator goes before its rights, and comes after them."""
     with TemporaryDirectory(dir=ROOT / "tests") as folder:
         stays = {ident(o) for o in objects(with_components(Path(folder), "no-operator"))}
     goes = [adjusted(o) for o in objects(rendered(OVERLAYS / "base")) if ident(o) not in stays]
-    lab.cluster.kubectl("delete", "-f", "-", stdin=text_of(goes))
+    runs = [o for o in goes if o["kind"] == "Deployment"]
+    rest = [o for o in goes if o not in runs]
+    lab.cluster.kubectl("delete", "-f", "-", stdin=text_of(runs))
+    until(lambda: not lab.kube.list_objects("Pod", "gefyra", "app.kubernetes.io/name=gefyra-operator")[0], "the operator to go")
+    lab.cluster.kubectl("delete", "-f", "-", stdin=text_of(rest))
     try:
-        until(lambda: not lab.kube.list_objects("Pod", "gefyra")[0], "the operator to go")
         yield
     finally:
-        lab.cluster.apply(text_of(goes))
+        for objs in (rest, runs):
+            lab.cluster.apply(text_of(objs))
         lab.cluster.kubectl("rollout", "status", "-n", "gefyra", "deployment/gefyra-operator", f"--timeout={DEADLINE}")
 
 

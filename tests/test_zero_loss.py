@@ -8,18 +8,25 @@ gracefully: whoever kills an application that does not, for whatever reason, kil
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import pytest
 
 from tests.live.lab import Lab, Load, Namespace, header, prefix, until, workload
 
-pytestmark = pytest.mark.long
-
 RUNS = 5
 REST = 3.0
 """Seconds of load before and after, so that a loss shows that comes late."""
+
+
+@contextmanager
+def served(lab: Lab, name: str, yaml: str) -> Iterator[Namespace]:
+    """A namespace with a workload to which kube-proxy leads by now."""
+    with lab.namespace(name, yaml) as shop:
+        until(lambda: shop.ask("web"), "web to answer")
+        yield shop
 
 
 def lost(load: Load) -> int:
@@ -56,7 +63,7 @@ def _elsewhere(shop: Namespace, path: str) -> bool:
 def test_first_bridge_rule_changes_and_last_bridge_lose_nothing(lab: Lab, run: int) -> None:
     """0 lost of thousands, from before the first bridge until after the last, ten rule changes between."""
     name = f"zero{run}"
-    with lab.namespace(name, workload(name)) as shop:
+    with served(lab, name, workload(name)) as shop:
         url = f"http://{shop.address('web')}/"
         with shop.load("--url", url) as anybody:
             time.sleep(REST)
@@ -77,7 +84,7 @@ def test_clients_that_keep_connections_lose_no_more_than_in_a_rollout(lab: Lab) 
 
     The application ends gracefully, and all the same an idle connection that it closes may cross a request.
     """
-    with lab.namespace("keep", workload("keep", args=["--graceful"])) as shop:
+    with served(lab, "keep", workload("keep", args=["--graceful"])) as shop:
         address = shop.address("web")
 
         def loads() -> tuple[AbstractContextManager[Load], AbstractContextManager[Load]]:
@@ -102,7 +109,7 @@ def test_clients_that_keep_connections_lose_no_more_than_in_a_rollout(lab: Lab) 
 
 def test_clients_that_keep_connections_reach_the_user(lab: Lab) -> None:
     """Whoever was connected before the bridge, or to a stand-in, is routed like everybody else once it stands."""
-    with lab.namespace("reach", workload("reach", args=["--graceful"])) as shop:
+    with served(lab, "reach", workload("reach", args=["--graceful"])) as shop:
         url = f"http://{shop.address('web')}/"
         with shop.load("--url", url, "--keepalive", "--header", "x-user=alice"):
             shop.bridge("alice", "deployment/web", header("x-user", "alice"))
@@ -114,7 +121,7 @@ def test_clients_that_keep_connections_reach_the_user(lab: Lab) -> None:
 
 def test_a_rollout_costs_no_more_than_without_bridges(lab: Lab) -> None:
     """The same rollout of the same Deployment with and without a bridge, one after the other."""
-    with lab.namespace("roll", workload("roll")) as shop:
+    with served(lab, "roll", workload("roll")) as shop:
         url = f"http://{shop.address('web')}/"
         with shop.load("--url", url) as alone:
             time.sleep(REST)
@@ -131,7 +138,7 @@ def test_a_rollout_costs_no_more_than_without_bridges(lab: Lab) -> None:
 
 def test_more_and_fewer_pods_cost_no_more_than_without_bridges(lab: Lab) -> None:
     """Up loses nothing; down costs what it costs without a bridge."""
-    with lab.namespace("scale", workload("scale", replicas=2)) as shop:
+    with served(lab, "scale", workload("scale", replicas=2)) as shop:
         url = f"http://{shop.address('web')}/"
         with shop.load("--url", url) as alone:
             time.sleep(REST)
