@@ -21,12 +21,13 @@ import pytest
 import ruamel.yaml
 
 from generator.asked.client import decode_client
-from generator.cluster.snapshot import Key, Obj, key_of
+from generator.cluster.snapshot import Key, Obj, key_of, labels_of
 from generator.connections.accounts import account_name
 from generator.live.clients import give_account
 from generator.live.failures import KubeError, NotFound
 from generator.live.farewell import FINALIZER
 from generator.live.kube import Kube
+from generator.names import CLIENT
 from tests.cluster.cluster import Cluster, cluster
 from tests.cluster.machine import wait
 from tests.gefyra_lab import connection, docker, installed, local
@@ -304,6 +305,19 @@ def test_bridges(laptop: Lab, bridge: str) -> None:
     assert told["rules"] == [{"match": [{"matchHeader": {"name": "x-user", "value": "alice", "type": "exact"}}]}]
     assert "2 of 2 carriers confirm it" in laptop.gefyra("bridge", "inspect", bridge).partition("Events")[2]
     assert "'nobody' not found" in laptop.gefyra("bridge", "inspect", "nobody", code=101)
+
+
+def test_bridges_that_others_wrote(laptop: Lab, bridge: str) -> None:
+    """One with no more than it needs is listed with the rest, and for its client; one without a client is too."""
+    minimal = {"apiVersion": "gefyra.dev/v1", "kind": "gefyrabridge", "target": "deployment/web", "targetNamespace": "shop"}
+    for name, client in (("own", {"client": "alice"}), ("nobodys", {})):
+        rules = [{"match": [{"matchPath": {"path": f"/{name}", "type": "prefix"}}]}]
+        more = {"portMappings": ["3000:8080"], "providerParameter": {"rules": rules}}
+        laptop.kube.create({**minimal, **more, **client, "metadata": {"name": name, "namespace": "gefyra"}})
+    wait(lambda: all(CLIENT in labels_of(get(laptop, "GefyraBridge", name)) for name in ("own", "nobodys")), "their labels")
+
+    assert [row[0] for row in table(laptop.gefyra("bridge", "list", "-A"))] == [bridge, "nobodys", "own"]
+    assert [row[0] for row in table(laptop.gefyra("bridge", "list"))] == [bridge, "own"]
 
 
 def test_refused_bridges(laptop: Lab, bridge: str) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from generator.asked.intent import Intent
-from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
+from generator.asked.values import NAME
+from generator.cluster.snapshot import Key, Obj, Snapshot, key_of, labels_of
 from generator.cluster.workload import Original
 from generator.desired.case import concerns
 from generator.desired.outcome import Outcome
 from generator.errors import Problem
+from generator.names import CLIENT
 
 Condition = tuple[str, bool, str, str]
 HINDERS: Final = ("ConfigRefused", "MarksLost", "NoReadyPods", "RolloutStuck", "ShadowNotReady", "StandInFailed")
@@ -45,8 +47,18 @@ def with_status(
             state, conditions, extra = _mount(own, outcome, container)
         else:
             state, conditions, extra = _bridge(key, own, outcome, container, alone=at not in mounted)
-        result.append((reported(obj, state, conditions, extra, snapshot.now), f"state {state}: {conditions[-1][3]}"))
+        told = _labelled(obj) if key.kind == "GefyraBridge" else obj
+        result.append((reported(told, state, conditions, extra, snapshot.now), f"state {state}: {conditions[-1][3]}"))
     return result
+
+
+def _labelled(bridge: Obj) -> Obj:
+    """Gefyra's command line reads the labels of every bridge, and finds those of a client by this one."""
+    labels, client = labels_of(bridge), str(bridge.get("client") or "")
+    if CLIENT in labels:
+        return bridge
+    label = client if NAME.fullmatch(client) and len(client) < 64 else ""
+    return {**bridge, "metadata": {**bridge["metadata"], "labels": {**labels, CLIENT: label}}}
 
 
 def _refusals(problems: Iterable[Problem]) -> list[Problem]:
