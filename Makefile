@@ -82,6 +82,7 @@ lock: ## requirements/ from pyproject.toml; UPGRADE=--upgrade for the newest of 
 	$(COMPILE) pyproject.toml --extra operator --group build -c requirements/demo.txt -o requirements/operator.txt
 	$(COMPILE) pyproject.toml --extra demo --extra operator --group build --group test -c requirements/demo.txt -o requirements/test.txt
 	$(COMPILE) --group schemas -c requirements/test.txt -o requirements/schemas.txt
+	$(COMPILE:3.11=3.11.7) --group gefyra -o requirements/gefyra.txt
 
 hooks: ## let git run `make check` before each commit
 	@hook="$$(git rev-parse --git-path hooks/pre-commit)" && mkdir -p "$$(dirname "$$hook")" \

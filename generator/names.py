@@ -18,6 +18,7 @@ STOWAWAY = "gefyra-stowaway"  # Gefyra's WireGuard server: what begins the names
 RELAY_HOST = f"{RELAY}.{CONTROL_NAMESPACE}.svc"
 RELAY_FIRST, RELAY_LAST, RELAY_BLOCK = 20000, 61983, 32  # ports that users listen on, and how many are one client's; relay/image/principals
 
+CLIENT = "gefyra.dev/client"  # on a bridge: the name of its client, "" where that is no label
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "bascule"
 

@@ -106,6 +106,9 @@ def test_a_client_may_what_it_needs_and_no_more(server: Cluster) -> None:
     alice.list_objects("GefyraBridge", "gefyra")
     alice.get(Key("ConfigMap", "gefyra", "bascule"))
     alice.list_objects("Event", "gefyra")
+    call(alice, "GET", "/api/v1/namespaces/gefyra/events")
+    alice.get(Key("Namespace", "", "gefyra"))
+    alice.get(Key("Deployment", "gefyra", "gefyra-operator"))
     with pytest.raises(KubeError, match="not found"):
         call(alice, "GET", forward)
     attempts: list[Callable[[], object]] = [
@@ -116,6 +119,9 @@ def test_a_client_may_what_it_needs_and_no_more(server: Cluster) -> None:
         lambda: alice.get(Key("Secret", "gefyra", "gefyra-client-alice-token")),
         lambda: alice.list_objects("Secret", "gefyra"),
         lambda: alice.list_objects("Pod", "gefyra"),
+        lambda: alice.get(Key("Pod", "gefyra", "gefyra-operator-0")),
+        lambda: alice.list_objects("Deployment", "gefyra"),
+        lambda: alice.get(Key("Namespace", "", "default")),
         lambda: alice.list_objects("GefyraBridge", ""),
         lambda: call(alice, "GET", forward.replace("relay-0", "relay-1")),
         lambda: call(alice, "GET", forward.replace("portforward", "exec"), {"command": "sh"}),

@@ -140,6 +140,15 @@ def made(kube: Kube, obj: Obj, *, strict: bool = False) -> Obj:
     return answer
 
 
+DEFAULTS = {"provider": "carrier2", "client": "", "destinationIP": "", "target": "", "targetContainer": "", "targetNamespace": ""}
+"""The fields that Gefyra's command line reads of every bridge there is (client/gefyra/types/bridge.py: `from_raw`)."""
+
+
+def whole(obj: Obj) -> Obj:
+    """A bridge with the fields that it always has; any other object as it is."""
+    return {**(DEFAULTS if key_of(obj).kind == "GefyraBridge" else {}), **obj}
+
+
 def own_part(obj: Obj) -> Obj:
     """What its owner has written: no server metadata, no default."""
     fields = {k: v for k, v in obj.items() if k != "metadata" and (k, v) not in (("state", "REQUESTED"), ("portMappings", []))}
@@ -165,7 +174,7 @@ def test_an_object_is_kept_as_it_was_written(kube: Kube, text: str) -> None:
     """Gefyra's, as its command line writes it, and ours; what Gefyra's own schema drops, `handleProbes`, is dropped."""
     (obj,) = objects(text)
 
-    assert own_part(made(kube, obj)) == {k: v for k, v in obj.items() if k != "handleProbes"}
+    assert own_part(made(kube, obj)) == {k: v for k, v in whole(obj).items() if k != "handleProbes"}
     assert made(kube, {**obj, "metadata": {**obj["metadata"], "name": "again"}})["state"] == "REQUESTED"
 
 
@@ -184,7 +193,7 @@ def test_golden_bridges_and_mounts_are_taken_whole(kube: Kube) -> None:
         answer = made(kube, plain, strict=True)
         kube.delete(key_of(answer))
         assert {k: v for k, v in answer.items() if k not in ("metadata", "portMappings")} == {
-            k: v for k, v in plain.items() if k not in ("metadata", "portMappings")
+            k: v for k, v in whole(plain).items() if k not in ("metadata", "portMappings")
         }, case
 
 

@@ -16,7 +16,7 @@ from carrier2.dispatch import Condition
 from generator.asked.controls import COMMON, name_of, note_of, opened
 from generator.asked.values import NAME, TargetRef, Tls, address, endpoints, port_number, port_pairs, seconds, tls_sources, utc, workload
 from generator.errors import Problem
-from generator.names import AWAY_GRACE
+from generator.names import AWAY_GRACE, CLIENT
 from generator.rules.analysis import never, shape
 from generator.rules.conditions import needs, rule, subject
 from generator.rules.fields import seen_there
@@ -169,7 +169,7 @@ def decode_bridge(obj: object) -> tuple[Bridge | None, tuple[Problem, ...]]:
         name=name,
         created=created,
         client=client,
-        owner=client or (obj["metadata"].get("labels") or {}).get("gefyra.dev/client") or name,
+        owner=client or (obj["metadata"].get("labels") or {}).get(CLIENT) or name,
         mount=mount,
         target=target,
         ports=ports,

@@ -19,7 +19,6 @@ from generator.text.walk import Place
 AWAY_GRACE: Final = f"{names.GROUP}/away-grace"
 """Annotation on a bridge: seconds without its client after which it goes by itself. A command that holds its own bridge sets it."""
 GRACE: Final = "60"
-CLIENT: Final = "gefyra.dev/client"
 _LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,43}[a-z0-9])?")
 """A client's name: its account is called gefyra-client-NAME, in a label's room."""
 
@@ -79,7 +78,7 @@ def bridge(wanted: Wanted, now: str) -> Obj:
         "metadata": {
             "name": wanted.name or _name(wanted.client, at, mappings, rules),
             "namespace": names.CONTROL_NAMESPACE,
-            "labels": {CLIENT: wanted.client},
+            "labels": {names.CLIENT: wanted.client},
             **({"annotations": {AWAY_GRACE: GRACE}} if wanted.held else {}),
         },
         "provider": "carrier2",

@@ -10,7 +10,7 @@ import click
 from generator.cli import asking, color_option, holding, live
 from generator.cluster.snapshot import Obj, annotations_of
 from generator.errors import InputError
-from generator.names import CONTROL_NAMESPACE
+from generator.names import CLIENT, CONTROL_NAMESPACE
 
 if TYPE_CHECKING:
     from generator.live.kube import Kube
@@ -65,7 +65,7 @@ def _follow(kube: Kube, client: str, connection: holding.Held, tell: holding.Tel
     while not stop.is_set():
         try:
             with live.answers(kube):
-                found, _ = kube.list_objects("GefyraBridge", CONTROL_NAMESPACE, f"{asking.CLIENT}={client}")
+                found, _ = kube.list_objects("GefyraBridge", CONTROL_NAMESPACE, f"{CLIENT}={client}")
         except InputError as error:
             if error.problems[0].code == "ClusterForbidden":
                 raise

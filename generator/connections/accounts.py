@@ -52,6 +52,10 @@ def _rules(name: str) -> list[Obj]:
         _rule("", "pods/portforward", "create get", f"{names.RELAY}-0"),
         _rule("", "configmaps", "get", names.SETTINGS_CONFIGMAP, names.RELAY),
         _rule("events.k8s.io", "events", "list watch"),
+        _rule("", "events", "list watch"),  # Gefyra's command line waits for one with reason Ready
+        _rule("", "namespaces", "get", names.CONTROL_NAMESPACE),  # these three for its `status`
+        _rule("apps", "deployments", "get", "gefyra-operator"),
+        _rule("", "pods", "get", f"{names.STOWAWAY}-0"),
     ]
 
 

@@ -8,16 +8,20 @@ all carriers confirm it). A time is written when something changes, never otherw
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from generator.asked.intent import Intent
-from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
+from generator.asked.values import NAME
+from generator.cluster.snapshot import Key, Obj, Snapshot, key_of, labels_of
 from generator.cluster.workload import Original
 from generator.desired.case import concerns
 from generator.desired.outcome import Outcome
 from generator.errors import Problem
+from generator.names import CLIENT
 
 Condition = tuple[str, bool, str, str]
+HINDERS: Final = ("ConfigRefused", "MarksLost", "NoReadyPods", "RolloutStuck", "ShadowNotReady", "StandInFailed")
+"""The warnings of a target that hold its bridges up. A mount tells them all; where none is, the bridges tell these."""
 
 
 def with_status(
@@ -28,6 +32,7 @@ def with_status(
     only: as in `generate`.
     """
     result = []
+    mounted = {at for key, at in intent.targets.items() if key.kind == "GefyraBridgeMount"}
     for obj in snapshot.controls:
         key = key_of(obj)
         if key.kind == "GefyraClient" or key in intent.expired or obj["metadata"].get("deletionTimestamp"):
@@ -41,9 +46,19 @@ def with_status(
         if key.kind == "GefyraBridgeMount":
             state, conditions, extra = _mount(own, outcome, container)
         else:
-            state, conditions, extra = _bridge(key, own, outcome, container)
-        result.append((reported(obj, state, conditions, extra, snapshot.now), f"state {state}: {conditions[-1][3]}"))
+            state, conditions, extra = _bridge(key, own, outcome, container, alone=at not in mounted)
+        told = _labelled(obj) if key.kind == "GefyraBridge" else obj
+        result.append((reported(told, state, conditions, extra, snapshot.now), f"state {state}: {conditions[-1][3]}"))
     return result
+
+
+def _labelled(bridge: Obj) -> Obj:
+    """Gefyra's command line reads the labels of every bridge, and finds those of a client by this one."""
+    labels, client = labels_of(bridge), str(bridge.get("client") or "")
+    if CLIENT in labels:
+        return bridge
+    label = client if NAME.fullmatch(client) and len(client) < 64 else ""
+    return {**bridge, "metadata": {**bridge["metadata"], "labels": {**labels, CLIENT: label}}}
 
 
 def _refusals(problems: Iterable[Problem]) -> list[Problem]:
@@ -70,9 +85,13 @@ def _mount(own: tuple[Problem, ...], outcome: Outcome | None, container: str) ->
     return stage, [accepted, ("Programmed", False, reason, f"{count} carry it")], extra
 
 
-def _bridge(key: Key, own: tuple[Problem, ...], outcome: Outcome | None, container: str) -> tuple[str, list[Condition], Obj]:
+def _bridge(
+    key: Key, own: tuple[Problem, ...], outcome: Outcome | None, container: str, *, alone: bool
+) -> tuple[str, list[Condition], Obj]:
+    """alone: no mount tells what holds the target up."""
     connection = tuple(outcome.connections.get(key, ())) if outcome else ()
-    extra: dict[str, Any] = {"problems": [line(p) for p in (*own, *connection)]}
+    hindered = [p for p in outcome.problems if p.code in HINDERS and concerns(p, container)] if outcome and alone else []
+    extra: dict[str, Any] = {"problems": [line(p) for p in (*own, *connection, *hindered)]}
     refused = _refusals(own) + (outcome.refusals(container) if outcome else [])
     if refused or outcome is None:
         return "ERROR", [not_accepted(refused), ("Programmed", False, "NotAccepted", "its requests stay in the cluster")], extra

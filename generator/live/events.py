@@ -15,7 +15,7 @@ from generator.cluster.snapshot import Key, Obj, key_of, labels_of
 from generator.cluster.times import parse, written
 from generator.live.failures import Conflict, KubeError, NotFound
 from generator.live.kube import Kube
-from generator.names import CARRIER, digest
+from generator.names import CARRIER, CONTROL_NAMESPACE, digest
 
 _log: Final = logging.getLogger(__name__)
 CONTROLLER: Final = "gefyra-operator"
@@ -71,6 +71,14 @@ def events_of_workload(workload: Obj, before: Iterable[Obj], after: Iterable[Obj
     bridged = "requests that match a bridge's rules go to its owner: kubectl get gefyrabridges -n gefyra"
     told = Story("Normal", "Bridged", bridged) if now_is else Story("Normal", "Restored", "every Pod runs its own image again")
     return [_event(workload, told, now)]
+
+
+def begun(now: str) -> list[Obj]:
+    """The events for which Gefyra's `install --wait` waits: operator and webhook are there (Gefyra 2.5, client/gefyra/api/install.py)."""
+    metadata = {"name": CONTROLLER, "namespace": CONTROL_NAMESPACE}
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
+    stories = (Story("Normal", "Gefyra-Ready", "bascule operates"), Story("Normal", "Gefyra-Webhook-Ready", "bascule judges"))
+    return [_event(deployment, told, now) for told in stories]
 
 
 def _event(obj: Obj, told: Story, now: str) -> Obj:

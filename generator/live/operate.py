@@ -4,6 +4,7 @@ mirror      what the cluster has                 every replica
 candidate   who leads                            one at a time
 reconciler  the loop                             the leader
 relay       who may connect, and who is          the leader, where there is one
+farewell    bridges of Gefyra's command line     the leader
 servers     webhook, health, metrics             every replica
 """
 
@@ -22,7 +23,7 @@ from functools import partial
 
 from generator.asked.review import Verdict, review
 from generator.cluster.snapshot import OUR_KINDS, SETTINGS, Key, Obj, key_of
-from generator.live import certificates, events, metrics, relay, serve
+from generator.live import certificates, events, farewell, metrics, relay, serve
 from generator.live.failures import KubeError
 from generator.live.kube import Kube
 from generator.live.lease import Candidate
@@ -86,6 +87,7 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
         threading.Thread(target=candidate.run, args=(resign,), name="lease"),
         threading.Thread(target=_keep, args=(kube, tls, stop), name="certificates", daemon=True),
         threading.Thread(target=relay.run, args=(kube, mirror, candidate.leads, asked, stop), name="relay", daemon=True),
+        threading.Thread(target=farewell.run, args=(kube, mirror, candidate.leads, stop), name="farewell", daemon=True),
     ]
     for thread in threads:
         thread.start()
@@ -95,6 +97,7 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
         return candidate.leads() and not stop.is_set()
 
     log.info("bascule operates as %s", me)
+    tell(events.begun(clock()))
     while not stop.is_set():
         if goes_on():
             reconciler.run(goes_on)
