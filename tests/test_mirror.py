@@ -26,7 +26,7 @@ MARK = Key("ConfigMap", "gefyra", "mark")
 @pytest.fixture(scope="module")
 def followed(server: Cluster) -> Iterator[tuple[Cluster, Mirror]]:
     """A mirror of the control namespace, which is told of each change by the server alone."""
-    for crd in ("gefyrabridges", "gefyrabridgemounts"):
+    for crd in ("gefyrabridges", "gefyrabridgemounts", "gefyraclients"):
         server.kubectl("apply", "-f", f"overlays/base/crds/{crd}.yaml")
     server.kubectl("wait", "--for=condition=Established", "crd", "--all")
     with _following(account(server.kubeconfig)) as mirror:
