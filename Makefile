@@ -54,6 +54,7 @@ live: .venv/test.stamp ## faults, hostile users, lost requests, used rights, on 
 
 soak: .venv/test.stamp ## half a million requests against real nginx; half an hour
 	BASCULE_FUZZ_REQUESTS=500000 $(BIN)/pytest tests/test_fuzz.py
+	BASCULE_RELAY_MEGABYTES=1024 $(BIN)/pytest -m long tests/test_relay_live.py -k much
 
 bench: .venv/test.stamp ## run each benchmark; three quarters of an hour
 	@tools/bootstrap.sh bench
