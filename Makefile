@@ -58,7 +58,7 @@ soak: .venv/test.stamp ## half a million requests against real nginx; half an ho
 
 bench: .venv/test.stamp ## run each benchmark; three quarters of an hour
 	@tools/bootstrap.sh bench
-	@set -e; for each in generate carrier conflicts startup idle live; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
+	@set -e; for each in generate carrier conflicts startup idle live relay; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
 
 cluster: .venv/test.stamp ## a Kubernetes of one node to try things out, until Ctrl-C; ten minutes, the first time
 	@tools/bootstrap.sh test
