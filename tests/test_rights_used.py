@@ -23,6 +23,8 @@ pytestmark = pytest.mark.long
 ACCOUNT = ("gefyra", "gefyra-operator")
 DOES_WITHOUT = (Right("get", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "bascule-held"),)
 """Whether the webhook for older Kubernetes is there, it finds out by asking; only components/older-kubernetes gives the right."""
+LATE = {Right("get", "", "serviceaccounts", "gefyra", "")}
+"""Whose account is there already is asked only if its token comes later than the operator looks for it."""
 POLICY = """
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -55,7 +57,7 @@ def test_every_right_is_used_and_none_is_missing(lab: Lab, tmp_path: Path) -> No
         assert missing(here, DOES_WITHOUT) == set()
         assert {r for r in rights if r.namespace in ("", "gefyra", "audit")} == rights
         given = {(r.verb, r.group, r.resource) for r in granted(account_of(CLIENT.name), ("gefyra", f"gefyra-client-{CLIENT.name}"))}
-        assert {r for r in unneeded(rights, here) if (r.verb, r.group, r.resource) not in given} == set()
+        assert {r for r in unneeded(rights, here) if (r.verb, r.group, r.resource) not in given} <= LATE
 
 
 def account_of(name: str) -> tuple[Obj, ...]:
