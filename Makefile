@@ -54,10 +54,11 @@ live: .venv/test.stamp ## of the tests those on a whole cluster: faults, hostile
 
 soak: .venv/test.stamp ## half a million requests against real nginx; half an hour
 	BASCULE_FUZZ_REQUESTS=500000 $(BIN)/pytest tests/test_fuzz.py
+	BASCULE_RELAY_MEGABYTES=1024 $(BIN)/pytest -m long tests/test_relay_live.py -k much
 
 bench: .venv/test.stamp ## run each benchmark; three quarters of an hour
 	@tools/bootstrap.sh bench
-	@set -e; for each in generate carrier conflicts startup idle live; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
+	@set -e; for each in generate carrier conflicts startup idle live relay; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
 
 recording: .venv/demo.stamp ## record `make demo` on a terminal as docs/demo.svg
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/record.py docs/demo.svg bascule demo

@@ -40,7 +40,6 @@ WAITS_SINCE = f"{GROUP}/waits-since"  # RFC 3339: since when an original waits f
 FLOOR = f"{GROUP}/shadow-floor"  # on Service Y': originals when the mount began
 RELAY_PORTS = f"{GROUP}/relay-ports"  # on a GefyraClient: the first of its ports of the relay
 AWAY_GRACE = f"{GROUP}/away-grace"  # on a bridge, from its owner: seconds for which its client may be away before it is removed
-RELAY_REFUSED = f"{GROUP}/relay-refused"  # on a client: why its public key gets no certificate
 
 # annotations with the container's name behind the slash: one plain value per container, no JSON inside JSON
 ORIGINAL_IMAGE = "original-image.bascule.dev/"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import pykube
@@ -241,13 +242,39 @@ def test_a_stranger_has_no_port_of_anothers_block() -> None:
 
 
 def test_a_client_of_whom_nothing_is_known_takes_no_port() -> None:
-    """The block of a client that cannot be read, or is being deleted, is not given to another."""
-    notes: Obj = {"metadata": {"annotations": {RELAY_PORTS: str(BLOCKS[0])}}}
+    """The block of a client that cannot be read, or is being deleted, is not given to another: not even one whose search begins there."""
+    alone = blocks(steady(world([*kube.relay(), kube.client("alice")])))["alice"]
+    notes: Obj = {"metadata": {"annotations": {RELAY_PORTS: str(alone)}}}
     broken = kube.client("zoe", unknown=1, **notes)
-    ending = kube.client("yan", metadata={"annotations": {RELAY_PORTS: str(BLOCKS[1])}, "deletionTimestamp": NOW})
+    ending = kube.client("yan", metadata={"annotations": {RELAY_PORTS: str(alone + BLOCK)}, "deletionTimestamp": NOW})
     state = steady(world([*kube.relay(), broken, ending, kube.client("alice")]))
 
-    assert blocks(state)["alice"] == BLOCKS[2]
+    assert blocks(state)["alice"] == alone + 2 * BLOCK
+
+
+def test_a_block_that_is_free_again_waits() -> None:
+    """Of a hundred clients that come after another, hardly one gets the block of the one before: a certificate for it may still be good."""
+    given_ = []
+    for number in range(100):
+        client = kube.client("alice", metadata={"uid": f"uid-{number}"})
+        given_.append(blocks(steady(world([*kube.relay(), client])))["alice"])
+
+    assert sum(one == other for one, other in pairwise(given_)) <= 1
+    assert len(set(given_)) > 80
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(-1, 12)), max_size=20, unique_by=lambda each: each[0]), st.sets(st.integers(0, 9))
+)
+def test_every_place_is_given_while_one_is_free(asking: list[tuple[int, int]], taken: set[int]) -> None:
+    """Wherever each search begins: nobody goes without while there is room, no place is given twice, and who has one keeps it."""
+    found = places(asking, range(10), taken, lambda who: who)
+
+    assert len(set(found.values())) == len(found) == min(len(asking), 10 - len(taken))
+    assert not set(found.values()) & taken
+    for who, has in asking:
+        first = has in range(10) and has not in taken and who == next(other for other, its in asking if its == has)
+        assert not first or found[who] == has
 
 
 def test_a_client_takes_its_bridges_along() -> None:

@@ -15,11 +15,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pytest
 
 from generator.cluster.snapshot import Key, Obj, key_of
@@ -28,6 +26,7 @@ from generator.live.failures import NotFound
 from generator.live.kube import Kube, connect
 from tests import kube as build
 from tests.cluster.cluster import Cluster
+from tests.command_lab import Running, command
 from tests.session_lab import PATIENCE, Sshd, free_port, hello, kubeconfig, listens, port_forward, serving, sshd, until
 
 ROOT = Path(__file__).parents[1]
@@ -135,58 +134,9 @@ def process() -> Iterator[int]:
         yield port
 
 
-class Running:
-    """A command that runs, and the events that it tells."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.events: list[dict[str, Any]] = []
-        words = [sys.executable, "-c", PROGRAM, *arguments, "-o", "json"]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.events.append(json.loads(line))
-
-    def told(self, event: str, **fields: Any) -> dict[str, Any]:
-        """An event with these fields; waits for it."""
-
-        def there() -> dict[str, Any] | None:
-            return next((e for e in self.events if e["event"] == event and fields.items() <= e.items()), None)
-
-        until(lambda: there() or self.process.poll() is not None, f"{event} {fields}, after {self.events}")
-        self.reader.join(1)
-        found = there()
-        assert found, self.events
-        return found
-
-    def end(self, number: int = signal.SIGINT) -> int:
-        """Its exit code, after a signal; every document is as the schema has it."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        code = self.process.wait(PATIENCE)
-        self.reader.join(PATIENCE)
-        for event in self.events:
-            jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(event)
-        return code
-
-
-@contextmanager
-def running(*arguments: str) -> Iterator[Running]:
-    """A command, which is ended in any case."""
-    made = Running(*arguments)
-    try:
-        yield made
-    finally:
-        if made.process.poll() is None:
-            made.process.kill()
-        made.process.wait()
-        made.reader.join(PATIENCE)
-        for stream in (made.process.stdout, made.process.stderr):
-            assert stream
-            stream.close()
+def running(*arguments: str) -> AbstractContextManager[Running]:
+    """A command."""
+    return command([sys.executable, "-c", PROGRAM, *arguments])
 
 
 def bascule(*arguments: str, code: int = 0) -> str:

@@ -6,7 +6,6 @@ import base64
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from generator.asked.client import decode_client
 from generator.cluster.snapshot import Key, Obj
 from generator.live.failures import NotFound
 from generator.live.kube import Kube
 from generator.live.relay import due, renew
 from generator.live.relaykeys import CA, HOST, LIFE, Keys, certificate, good, keys, line, public_key
-from generator.names import RELAY_PORTS, RELAY_REFUSED
+from generator.names import RELAY_PORTS
 from tests.cluster.cluster import Cluster
 from tests.overlay_lab import OPERATOR, account, with_components
 
@@ -108,7 +108,7 @@ def test_all_else_is_made_again(text: object) -> None:
 @pytest.mark.parametrize("text", [line(PUBLIC), f"{line(PUBLIC)} me@laptop\n", f"  {line(PUBLIC)} two words "])
 def test_a_public_key_is_the_line_of_ssh_keygen(text: str) -> None:
     """With its comment, and with the end of its line."""
-    assert public_key(text) == PUBLIC
+    assert good(after(client(key=text))["providerConfig"]["certificate"], AUTHORITY, PUBLIC, "alice", 20032, NOW)
 
 
 def openssh(key: Any) -> str:
@@ -141,25 +141,25 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("text", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("text", [*BAD.values(), None], ids=[*BAD, "disconnected"])
 def test_what_is_no_key_is_never_signed(text: object) -> None:
-    """The client gets no certificate, loses the one it had, and is told what was expected, once."""
+    """The client gets no certificate and loses the one it had, once; with a key it gets one again."""
     had = after(client(key=line(PUBLIC)))
-    told = after({**had, "providerParameter": {"publicKey": text}})
+    told = after({**had, "providerParameter": {"publicKey": text} if text is not None else {}})
 
     assert "providerConfig" not in told
-    assert "expected the line that `ssh-keygen -t ed25519` writes" in told["metadata"]["annotations"][RELAY_REFUSED]
     assert due(told, 20032, OWN, NOW) == {}
     mended = after({**told, "providerParameter": {"publicKey": line(PUBLIC)}})
-    assert RELAY_REFUSED not in mended["metadata"]["annotations"]
     assert good(mended["providerConfig"]["certificate"], AUTHORITY, PUBLIC, "alice", 20032, NOW)
 
 
 @given(st.one_of(st.text(), st.text().map(lambda t: f"ssh-ed25519 {t}"), st.binary(max_size=60).map(base64.b64encode).map(bytes.decode)))
 def test_any_text_is_a_key_or_refused_in_words(text: str) -> None:
-    """Nothing else happens."""
-    with suppress(ValueError):
-        public_key(text)
+    """Nothing else happens: what is a key can be signed."""
+    found, problems = decode_client(client(key=text))
+    assert (found is None) == bool(problems)
+    if found and found.public_key:
+        assert line(public_key(found.public_key)) == found.public_key
 
 
 # ---- renewal
@@ -266,7 +266,6 @@ def test_clients_are_certified_each_for_itself(installed: Cluster) -> None:
     found = listed()
     own = keys(operator)
     assert {name for name, each in found.items() if each.get("providerConfig")} == {"good"}
-    assert {name for name, each in found.items() if RELAY_REFUSED in (each["metadata"].get("annotations") or {})} == {"bad"}
     assert good(found["good"]["providerConfig"]["certificate"], own.authority, PUBLIC, "good", 20032, NOW)
     renew(operator, found.values(), NOW)
     assert listed() == found

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generator.cluster.snapshot import Key, Obj
+from generator.live import connections
 from generator.live import relay as live
 from generator.live.kube import Kube
 from generator.live.mirror import Mirror
@@ -116,6 +117,11 @@ class Relay:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
+def loopback(_: Kube) -> str:
+    """Where the stub is."""
+    return "127.0.0.1"
+
+
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
     """A relay on loopback, at a port of its own."""
@@ -143,7 +149,7 @@ def admin(installed: Cluster) -> Kube:
 
 def test_news_are_written_once(installed: Cluster, admin: Kube, stub: Relay) -> None:
     """With the operator's own rights: an answer that says the same writes nothing; nonsense in it is left out."""
-    listener = Listener(account(installed.kubeconfig, OPERATOR), "127.0.0.1")
+    listener = Listener(account(installed.kubeconfig, OPERATOR), loopback)
     stub.text = "20032\n20033\n80\nx\n99999\n"
     listener.listen({20032, 20034})
     first = admin.get(CONFIGMAP)
@@ -160,7 +166,7 @@ def test_news_are_written_once(installed: Cluster, admin: Kube, stub: Relay) -> 
 def test_a_new_leader_goes_on_where_the_last_one_was(installed: Cluster, admin: Kube, stub: Relay) -> None:
     """Who was away stays so since then; and when somebody else has written, that is read before the next write."""
     kube = account(installed.kubeconfig, OPERATOR)
-    one, other = Listener(kube, "127.0.0.1"), Listener(kube, "127.0.0.1")
+    one, other = Listener(kube, loopback), Listener(kube, loopback)
     admin.merge(CONFIGMAP, {"data": {"away": json.dumps({"20032": THEN})}})
     one.listen({20032})
     other.listen({20032})
@@ -175,7 +181,7 @@ def test_a_new_leader_goes_on_where_the_last_one_was(installed: Cluster, admin: 
 def test_a_relay_that_does_not_answer_is_given_time(installed: Cluster, admin: Kube, stub: Relay) -> None:
     """A question that fails is no news; after PATIENCE nobody is taken to listen, and the address stays."""
     at = 100.0
-    listener = Listener(account(installed.kubeconfig, OPERATOR), "127.0.0.1", lambda: at)
+    listener = Listener(account(installed.kubeconfig, OPERATOR), loopback, lambda: at)
     stub.text = "20032\n"
     listener.listen({20032})
     stub.text = None
@@ -208,11 +214,11 @@ def test_the_leader_does_both_where_a_relay_is_installed(installed: Cluster, adm
     kube, leads, asked, stop = account(installed.kubeconfig, OPERATOR), threading.Event(), threading.Event(), threading.Event()
     mirror = Mirror(kube, lambda *_: None)
     mirror.follow(())
-    thread = threading.Thread(target=live.run, args=(kube, mirror, leads.is_set, asked, stop, "127.0.0.1"))
+    thread = threading.Thread(target=connections.run, args=(kube, mirror, leads.is_set, asked, stop, loopback))
     thread.start()
     try:
         until(lambda: not mirror.waits_for, "the mirror")
-        assert not stop.wait(2 * live.ROUND)
+        assert not stop.wait(2 * connections.ROUND)
         assert not certified("alice")
         assert "data" not in admin.get(CONFIGMAP)
         leads.set()
@@ -221,7 +227,7 @@ def test_the_leader_does_both_where_a_relay_is_installed(installed: Cluster, adm
         stub.text = "20032\n"
         until(lambda: admin.get(CONFIGMAP)["data"]["listening"] == "20032", "who listens")
         create("bob", 20064)
-        live.changed(Key("GefyraClient", "gefyra", "bob"), asked)
+        connections.changed(Key("GefyraClient", "gefyra", "bob"), asked)
         until(lambda: certified("bob"), "another certificate")
         stub.text = "20032\n20064\n20130\n"
         until(lambda: "/cgi-bin/end?20128" in stub.asked, "a stranger to be disconnected")

@@ -97,12 +97,13 @@ def test_older_kubernetes_needs_one_right_more(rights: set[Right], tmp_path: Pat
 
 
 def test_the_relay_needs_rights_to_named_objects(rights: set[Right], tmp_path: Path) -> None:
-    """To two Secrets and a ConfigMap that the overlay makes."""
+    """To two Secrets and a ConfigMap that the overlay makes, and to read where its Pod is."""
     more = granted(objects(with_components(tmp_path, "target-namespace", "relay")), ACCOUNT) - rights
-    named = {("secrets", "bascule-relay-ca"), ("secrets", "bascule-relay-host"), ("configmaps", "bascule-relay")}
+    secrets = {("secrets", "bascule-relay-ca"), ("secrets", "bascule-relay-host")}
 
-    assert {(r.resource, r.name) for r in more} == named
-    assert {r.verb for r in more} == {"get", "patch"}
+    assert {(r.resource, r.name) for r in more} == {*secrets, ("configmaps", "bascule-relay"), ("pods", "bascule-relay-0")}
+    assert {r.verb for r in more if r.resource != "pods"} == {"get", "patch"}
+    assert {r.verb for r in more if r.resource == "pods"} == {"get"}
     assert {r.namespace for r in more} == {"gefyra"}
 
 

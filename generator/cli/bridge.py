@@ -111,9 +111,9 @@ def _judged(source: Source, asked: Obj, tell: holding.Tell) -> Concerned | None:
     try:
         snapshot, desired = source.read().judged()
     except InputError as error:
-        if any(p.code != "ClusterForbidden" or source.namespaces[0] not in p.place for p in error.problems):
+        if any(p.code != "ClusterForbidden" for p in error.problems):
             raise
-        tell("unjudged", f"not judged here, but by the cluster: {'; '.join(p.message for p in error.problems)}")
+        tell("unjudged", f"not judged here; the cluster judges it: {'; '.join(p.message for p in error.problems)}")
         tell(
             "planned",
             "\n".join(_aim(asked, f"{asked['targetNamespace']}/{asked['target']}")),

@@ -46,11 +46,12 @@ def _rules(name: str) -> list[Obj]:
     """What a client needs; `bascule-fence-clients` narrows its writes to its own bridges."""
     ours = names.API_VERSION.partition("/")[0]
     return [
-        _rule(ours, "gefyrabridges", "get list watch create patch delete"),
+        _rule(ours, "gefyrabridges", "get list watch create update patch delete"),
         _rule(ours, "gefyrabridgemounts", "get list watch"),
         _rule(ours, "gefyraclients", "get list watch patch delete", name),  # a list of one: fieldSelector metadata.name
         _rule("", "pods/portforward", "create get", f"{names.RELAY}-0"),
         _rule("", "configmaps", "get", names.SETTINGS_CONFIGMAP, names.RELAY),
+        _rule("", "services", "get", names.RELAY),
         _rule("events.k8s.io", "events", "list watch"),
         _rule("", "events", "list watch"),  # Gefyra's command line waits for one with reason Ready
         _rule("", "namespaces", "get", names.CONTROL_NAMESPACE),  # these three for its `status`

@@ -1,6 +1,8 @@
 """`relay`: OpenSSH in the cluster. Each client has a block of its ports, each of its bridges' ports one of them, for as long as it lives.
 
 What is given stands on the objects themselves: the block in an annotation of the client, the port in the bridge's `clusterEndpoint`.
+The search for a block begins at a place of the client's own, so that one just freed, for which a certificate may still be good, is
+hardly ever the next client's.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ def provide(snapshot: Snapshot, clients: Iterable[Client], bridges: Iterable[Bri
     mine = [client for client in clients if client.provider == "relay"]
     known = {client.name for client in mine}
     others = [o for o in snapshot.controls if key_of(o).kind == "GefyraClient" and key_of(o).name not in known]
-    blocks = places(((c.name, c.block) for c in mine), BLOCKS, {port_number(note_of(o, names.RELAY_PORTS)) for o in others})
+    taken = {port_number(note_of(o, names.RELAY_PORTS)) for o in others}
+    own = {c.name: int(names.digest(str(c.obj["metadata"].get("uid") or c.name)), 16) for c in mine}
+    blocks = places(((c.name, c.block) for c in mine), BLOCKS, taken, own.__getitem__)
     wishes: dict[str, list[tuple[tuple[str, int], int]]] = {}
     for bridge in bridges:
         if bridge.provider == "relay" and bridge.client in blocks:

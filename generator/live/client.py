@@ -46,10 +46,13 @@ def put(kube: Kube, name: str, public: str) -> bool:
     metadata = {"name": name, "namespace": CONTROL_NAMESPACE}
     fresh = {"apiVersion": API_VERSION, "kind": "gefyraclient", "metadata": metadata, "provider": "relay", "providerParameter": parameter}
     try:
-        with contextlib.suppress(Conflict):
-            kube.create(fresh)
-            return False
-        found = kube.get(key)
+        try:
+            found = kube.get(key)
+        except NotFound:
+            with contextlib.suppress(Conflict):
+                kube.create(fresh)
+                return False
+            found = kube.get(key)
         if found["provider"] != "relay":
             raise Unusable(f"it is connected by {found['provider']}")
         before = (found.get("providerParameter") or {}).get("publicKey")

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
+from typing import Final
+
 from generator.asked.client import decode_client
 from generator.cluster.snapshot import Key, Obj, key_of
 from generator.connections.accounts import account, account_name
-from generator.live.failures import Conflict
+from generator.live.failures import Conflict, Invalid, NotFound
 from generator.live.kube import Kube
 from generator.names import CONTROL_NAMESPACE
+
+_log: Final = logging.getLogger(__name__)
+
+
+def give_accounts(kube: Kube, clients: Iterable[Obj]) -> bool:
+    """Give each GefyraClient its account; whether one waits for it still. clients: whole, as the server has them.
+
+    Raises Forbidden where the operator makes no accounts, another KubeError.
+    """
+    waits = False
+    for obj in clients:
+        if obj.get("serviceAccountName") or obj["metadata"].get("deletionTimestamp"):
+            continue
+        try:
+            waits |= not give_account(kube, obj)
+        except ValueError:
+            continue  # its status says what is wrong with it
+        except (Conflict, NotFound):
+            waits = True
+        except Invalid as error:
+            _log.warning("accounts: %s: %s", key_of(obj), error)
+    return waits
 
 
 def give_account(kube: Kube, obj: Obj) -> bool:

@@ -3,7 +3,7 @@
 mirror      what the cluster has                 every replica
 candidate   who leads                            one at a time
 reconciler  the loop                             the leader
-relay       who may connect, and who is          the leader, where there is one
+connections who may connect, and who is          the leader
 farewell    bridges of Gefyra's command line     the leader
 servers     webhook, health, metrics             every replica
 """
@@ -23,7 +23,7 @@ from functools import partial
 
 from generator.asked.review import Verdict, review
 from generator.cluster.snapshot import OUR_KINDS, SETTINGS, Key, Obj, key_of
-from generator.live import certificates, events, farewell, metrics, relay, serve
+from generator.live import certificates, connections, events, farewell, metrics, serve
 from generator.live.failures import KubeError
 from generator.live.kube import Kube
 from generator.live.lease import Candidate
@@ -63,7 +63,7 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
         if key == SETTINGS:
             managed = settings([after] if after else [])
             threading.Thread(target=mirror.follow, args=(managed,), name="follow", daemon=True).start()
-        relay.changed(key, asked)
+        connections.changed(key, asked)
         reconciler.changed(key, before, after)
 
     asked = threading.Event()
@@ -86,7 +86,7 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
     threads = [
         threading.Thread(target=candidate.run, args=(resign,), name="lease"),
         threading.Thread(target=_keep, args=(kube, tls, stop), name="certificates", daemon=True),
-        threading.Thread(target=relay.run, args=(kube, mirror, candidate.leads, asked, stop), name="relay", daemon=True),
+        threading.Thread(target=connections.run, args=(kube, mirror, candidate.leads, asked, stop), name="connections", daemon=True),
         threading.Thread(target=farewell.run, args=(kube, mirror, candidate.leads, stop), name="farewell", daemon=True),
     ]
     for thread in threads:

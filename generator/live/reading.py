@@ -5,6 +5,7 @@ Never read: Secrets, what is secret in GefyraClients (tokens, keys), and the dat
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Final, NamedTuple
 
 from generator import names
 from generator.asked.values import NAME
-from generator.cluster.relay import REPORT
+from generator.cluster.relay import REPORT, SERVICE
 from generator.cluster.snapshot import OUR_KINDS, SETTINGS, STOWAWAY_ROUTES, Key, Obj, is_ours, key_of
 from generator.errors import InputError, Problem
 from generator.live.failures import Forbidden, NotFound
@@ -34,12 +35,16 @@ _THREADS: Final = 8
 
 
 class Listing(NamedTuple):
-    """One list to ask for. namespace "": of the whole cluster. needed: without it nothing can be told."""
+    """One list to ask for. namespace "": of the whole cluster. needed: without it nothing can be told.
+
+    singly: what is asked for one by one where the account may not list.
+    """
 
     kind: str
     namespace: str
     needed: bool = True
     selector: str = ""
+    singly: tuple[Key, ...] = ()
 
     @property
     def plural(self) -> str:
@@ -98,8 +103,12 @@ def traces(kube: Kube, namespaces: Sequence[str] | None = None, *, warn: Say = _
 
 
 def _control(kinds: Iterable[str]) -> Iterator[Listing]:
-    """Lists of the control namespace. Who may not see clients misses nothing: what they are given stands on bridges too."""
-    return (Listing(kind, names.CONTROL_NAMESPACE, kind != "GefyraClient") for kind in kinds)
+    """Lists of the control namespace, as far as a client's account may see them.
+
+    Who may not see clients misses nothing: what they are given stands on bridges too.
+    """
+    singly = {"ConfigMap": (SETTINGS, REPORT), "Service": (SERVICE,)}
+    return (Listing(kind, names.CONTROL_NAMESPACE, kind != "GefyraClient", singly=singly.get(kind, ())) for kind in kinds)
 
 
 def _marked(namespaces: Iterable[str]) -> list[Listing]:
@@ -188,7 +197,19 @@ def _one(kube: Kube, listing: Listing) -> list[Obj] | str:
     except Forbidden as error:
         if error.status == 401:
             raise
+        return _singly(kube, listing.singly) if listing.singly else _FORBIDDEN
+
+
+def _singly(kube: Kube, wanted: Iterable[Key]) -> list[Obj] | str:
+    """Those of the objects that are there, or why there are none."""
+    found = []
+    try:
+        for key in wanted:
+            with contextlib.suppress(NotFound):
+                found.append(typed(key.kind, kube.get(key)))
+    except Forbidden:
         return _FORBIDDEN
+    return found
 
 
 def trimmed(obj: Obj) -> Obj:

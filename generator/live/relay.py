@@ -1,10 +1,8 @@
-"""The leader's part in the relay: certificates for clients, and ConfigMap gefyra/bascule-relay, which says who of them listens.
+"""The relay: certificates for clients, and ConfigMap gefyra/bascule-relay, which says who of them listens.
 
 address     of the relay's Pod; users listen there
 listening   the ports on which somebody does, "20032 20033"
 away        port of a bridge on which nobody does -> since when, as JSON
-
-Where there is no such ConfigMap (overlays/components/relay), nothing is done.
 """
 
 from __future__ import annotations
@@ -12,31 +10,27 @@ from __future__ import annotations
 import http.client
 import json
 import logging
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from math import inf
 from typing import Final, NamedTuple
 
+from generator.asked.client import decode_client
 from generator.cluster.relay import port_at
 from generator.cluster.snapshot import Key, Obj, annotations_of, key_of
 from generator.cluster.times import parse, written
-from generator.live.failures import Conflict, Invalid, KubeError, NotFound
+from generator.live.failures import Conflict, Invalid, NotFound
 from generator.live.kube import Kube
-from generator.live.mirror import Mirror
 from generator.live.relaykeys import PRINCIPAL, Keys, certificate, good, keys, public_key
-from generator.names import CONTROL_NAMESPACE, RELAY, RELAY_BLOCK, RELAY_FIRST, RELAY_HOST, RELAY_LAST, RELAY_PORTS, RELAY_REFUSED
+from generator.names import CONTROL_NAMESPACE, RELAY, RELAY_BLOCK, RELAY_FIRST, RELAY_LAST, RELAY_PORTS
 from generator.patch import Op
 
 _log: Final = logging.getLogger(__name__)
 CONFIGMAP: Final = Key("ConfigMap", CONTROL_NAMESPACE, RELAY)
-ROUND: Final = 1.0
-"""Seconds between two questions to the relay."""
-RENEWAL: Final = 60.0
-"""Seconds between two looks at all certificates; a client that changes is looked at in the next round."""
+POD: Final = Key("Pod", CONTROL_NAMESPACE, f"{RELAY}-0")
 PATIENCE: Final = 5.0
-"""Seconds without an answer after which nobody is taken to listen."""
+"""Seconds without an answer after which nobody is taken to listen, and between two looks where the relay is."""
 _TIMEOUT: Final = 2.0
 _HTTP: Final = 8080
 _LONGEST: Final = 1 << 19
@@ -50,89 +44,43 @@ class Heard(NamedTuple):
     ports: frozenset[int]
 
 
-def run(
-    kube: Kube, mirror: Mirror, leads: Callable[[], bool], asked: threading.Event, stop: threading.Event, host: str = RELAY_HOST
-) -> None:
-    """Certify and listen while `leads()` and a relay is installed, until `stop` is set.
-
-    asked: set when a client has changed (`changed`). host: of the relay, a name or an address.
-    """
-    listener, looked, trouble = Listener(kube, host), -RENEWAL, ""
-    known: set[int] = set()
-    while not stop.is_set():
-        new = asked.wait(ROUND)
-        if not leads() or mirror.get(CONFIGMAP) is None:
-            stop.wait(ROUND if new else 0)
-            continue
-        said = ""
-        try:
-            if new or time.monotonic() - looked >= RENEWAL:
-                asked.clear()
-                looked = -RENEWAL
-                clients = kube.list_objects("GefyraClient", CONTROL_NAMESPACE)[0]
-                renew(kube, clients, datetime.now(UTC))
-                looked, known = time.monotonic(), {first for c in clients if (first := _block(c)) is not None}
-            heard = listener.listen(used(mirror.snapshot("").controls))
-            if looked > 0:
-                end(heard, known)
-        except KubeError as error:
-            said = str(error)
-        if said and said != trouble:
-            _log.warning("relay: %s", said)
-        trouble = said
-
-
-def changed(key: Key, asked: threading.Event) -> None:
-    """Tell `run` of a change in the cluster."""
-    if key.kind == "GefyraClient":
-        asked.set()
-
-
 # ---- certificates
 
 
 def renew(kube: Kube, clients: Iterable[Obj], now: datetime) -> None:
     """Give each client of the relay what it needs to connect: when it has nothing, has another key, or half of the time has gone.
 
-    clients: whole, as the server has them. A key that is none gets an annotation that says so, and nothing else. Raises KubeError.
+    clients: whole, as the server has them. Without a key that can be certified a client loses what it has. Raises KubeError.
     """
-    wanting = [(c, f) for c in clients if (f := _block(c)) is not None]
-    if not wanting:
-        return
-    own = keys(kube)
-    for client, first in wanting:
-        if body := due(client, first, own, now):
-            guarded = {**body, "metadata": {**body.get("metadata", {}), "resourceVersion": client["metadata"]["resourceVersion"]}}
+    own = keys(kube)  # even for nobody: without its keys the relay does not start
+    for client in clients:
+        first = _block(client)
+        if first is not None and (body := due(client, first, own, now)):
+            guard = {"resourceVersion": client["metadata"]["resourceVersion"]}
             try:
-                kube.merge(key_of(client), guarded)
+                kube.merge(key_of(client), {**body, "metadata": guard})
             except (Conflict, NotFound):
                 continue  # it has changed since it was read, and is asked about again
             except Invalid as error:
                 _log.warning("relay: %s: %s", key_of(client), error)
 
 
-def due(client: Obj, first: int, own: Keys, now: datetime) -> Obj:
-    """The merge patch for a client whose block begins at `first`; nothing if it has what it needs."""
-    refused, config = annotations_of(client).get(RELAY_REFUSED), client.get("providerConfig") or {}
-    name = client["metadata"]["name"]
-    asked = (client.get("providerParameter") or {}).get("publicKey")
-    if asked is None:
-        return {"metadata": {"annotations": {RELAY_REFUSED: None}}} if refused else {}
-    try:
-        key = public_key(asked)
-    except ValueError as error:
-        said = str(error)
-        same = refused == said and not config
-        return {} if same else {"metadata": {"annotations": {RELAY_REFUSED: said}}, "providerConfig": None}
-    rest = {"hostKey": own.host, "user": PRINCIPAL, "ports": f"{first}-{first + RELAY_BLOCK - 1}"}
-    text = config.get("certificate")
-    if not good(text, own.authority, key, name, first, now):
-        text = certificate(own.authority, key, name, first, now)
-    wanted = {"certificate": text, **rest}
-    if wanted == config and not refused:
-        return {}
+def due(obj: Obj, first: int, own: Keys, now: datetime) -> Obj:
+    """The merge patch for a client whose block begins at `first`; nothing if it has what it needs. Its status says what is wrong."""
+    client, config = decode_client(obj)[0], obj.get("providerConfig") or {}
+    if client is None or not client.public_key:
+        return {"providerConfig": None} if config else {}
+    key, text = public_key(client.public_key), config.get("certificate")
+    if not good(text, own.authority, key, client.name, first, now):
+        text = certificate(own.authority, key, client.name, first, now)
+    wanted = {"certificate": text, "hostKey": own.host, "user": PRINCIPAL, "ports": f"{first}-{first + RELAY_BLOCK - 1}"}
     gone = dict.fromkeys(config.keys() - wanted.keys())
-    return {"providerConfig": {**wanted, **gone}, **({"metadata": {"annotations": {RELAY_REFUSED: None}}} if refused else {})}
+    return {} if wanted == config else {"providerConfig": {**wanted, **gone}}
+
+
+def blocks(clients: Iterable[Obj]) -> set[int]:
+    """Where the blocks of those begin who may connect."""
+    return {first for client in clients if (first := _block(client)) is not None}
 
 
 def _block(client: Obj) -> int | None:
@@ -148,24 +96,37 @@ def _block(client: Obj) -> int | None:
 # ---- who listens
 
 
+def address(kube: Kube) -> str:
+    """Of the relay's Pod, "" while it has none. Raises KubeError."""
+    try:
+        return str((kube.get(POD).get("status") or {}).get("podIP") or "")
+    except NotFound:
+        return ""
+
+
 class Listener:
     """Keeps the ConfigMap: one question to the relay, and a write when the answer is news."""
 
-    def __init__(self, kube: Kube, host: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """host: of the relay, a name or an address. clock: seconds that only ever grow."""
-        self._kube, self._host, self._clock = kube, host, clock
+    def __init__(self, kube: Kube, where: Callable[[Kube], str] = address, clock: Callable[[], float] = time.monotonic) -> None:
+        """where: finds the relay. clock: seconds that only ever grow."""
+        self._kube, self._where, self._clock = kube, where, clock
         self._live: Obj | None = None
-        self._heard, self._at, self._answers = Heard("", frozenset()), -PATIENCE, True
+        self._address, self._found = "", -inf
+        self._heard, self._at, self._answers = Heard("", frozenset()), -inf, True
 
     def listen(self, wanted: Iterable[int]) -> Heard:
         """What was heard last. wanted: the ports of bridges. Raises KubeError when the ConfigMap cannot be read or written."""
+        now = self._clock()
+        if now - self._found >= PATIENCE:
+            self._address, self._found = self._where(self._kube), now
         try:
-            self._heard, self._at, self._answers = ask(self._host), self._clock(), True
+            self._heard, self._at, self._answers = ask(self._address), now, True
         except OSError as error:
-            if self._clock() - self._at < PATIENCE:
+            self._found = -inf  # it may be elsewhere by now
+            if now - self._at < PATIENCE:
                 return self._heard
             if self._answers:
-                _log.warning("relay: %s does not answer, nobody is taken to listen: %s", self._host, error)
+                _log.warning("relay: %s does not answer, nobody is taken to listen: %s", POD, error)
             self._heard, self._answers = self._heard._replace(ports=frozenset()), False
         live, self._live = self._live or self._kube.get(CONFIGMAP), None
         data = told(live.get("data") or {}, self._heard, wanted, written(datetime.now(UTC), "seconds"))
@@ -179,9 +140,10 @@ class Listener:
         return self._heard
 
 
-def ask(host: str) -> Heard:
+def ask(address: str) -> Heard:
     """What the relay answers. Raises OSError when it does not."""
-    address = str(socket.getaddrinfo(host, _HTTP, type=socket.SOCK_STREAM)[0][4][0])
+    if not address:
+        raise OSError("it has no address")
     ports = _get(address, "/cgi-bin/listening").split()
     return Heard(address, frozenset(int(each) for each in ports if each.isdigit() and RELAY_FIRST <= int(each) <= RELAY_LAST))
 

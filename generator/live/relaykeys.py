@@ -34,7 +34,6 @@ LIFE: Final = timedelta(hours=4)
 _SKEW: Final = timedelta(minutes=5)
 """How far behind the relay's clock may be."""
 _ATTEMPTS: Final = 5
-_KIND: Final = "ssh-ed25519"
 
 
 class Keys(NamedTuple):
@@ -62,22 +61,9 @@ def keys(kube: Kube) -> Keys:
     raise Conflict(f"{CA} and {HOST} change all the time")
 
 
-def public_key(text: object) -> Ed25519PublicKey:
-    """The key in a line `ssh-ed25519 AAAA... comment`, as `ssh-keygen -t ed25519` writes it to its file .pub.
-
-    Raises ValueError, whose text says what is wrong with it.
-    """
-    expected = f"expected the line that `ssh-keygen -t ed25519` writes to its file .pub, such as `{_KIND} AAAAC3NzaC1lZDI1NTE5AAAAI... me`"
-    lines = text.strip().splitlines() if isinstance(text, str) else []
-    if len(lines) != 1:
-        raise ValueError(f"providerParameter.publicKey is not one line of text; {expected}")
-    kind, _, rest = lines[0].partition(" ")
-    if kind != _KIND:
-        raise ValueError(f"providerParameter.publicKey does not begin with `{_KIND} `; {expected}")
-    try:
-        found = serialization.load_ssh_public_key(f"{_KIND} {rest.split(' ')[0]}".encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError(f"providerParameter.publicKey holds no key; {expected}") from error
+def public_key(text: str) -> Ed25519PublicKey:
+    """The key in a Client's `public_key`."""
+    found = serialization.load_ssh_public_key(text.encode())
     assert isinstance(found, Ed25519PublicKey)
     return found
 

@@ -1,6 +1,6 @@
 """bascule as it is deployed, on a whole cluster: the images of this repository, the overlays, and workloads to bridge.
 
-lab = furnished(node)                             images, overlays/base, the operator's two Pods are ready
+lab = furnished(node)                             images, overlays/base, relay, clients; the operator and the relay are ready
 with lab.namespace("shop", SHOP) as shop:         a managed namespace with objects in it; nothing of it is left at the end
     shop.bridge("alice", header="x-user=alice")   a bridge to the stand-in of alice's laptop, waits until it is ACTIVE
     ...
@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -24,12 +25,13 @@ from generator.cluster.snapshot import Key, Obj
 from generator.live.kube import Kube
 from tests.cluster import images
 from tests.cluster.cluster import Cluster
-from tests.live.base_image import PYTHON, python
+from tests.live.base_image import PYTHON, SSH, python, ssh
 from tests.overlay_lab import account, objects, with_components
 from tests.workload.build import built
 
 ROOT = Path(__file__).parents[2]
-OPERATOR, CARRIER, APP = "localhost/bascule-operator:0.1.0", "localhost/bascule-carrier2:0.1.0", "localhost/bascule-test/app:1"
+OPERATOR, CARRIER, RELAY = (f"localhost/bascule-{name}:0.1.0" for name in ("operator", "carrier2", "relay"))
+APP = "localhost/bascule-test/app:1"
 PATIENCE = 180.0
 """Seconds to wait for anything before it counts as broken; no speed is promised."""
 
@@ -165,7 +167,7 @@ class Load:
 
     told: dict[str, Any]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return json.dumps({k: self.told.get(k) for k in ("sent", "ok", "failed", "misrouted", "names", "errors")})
 
 
@@ -192,39 +194,57 @@ def furnished(cluster: Cluster) -> Lab:
     for archive in archives():
         cluster.load_image(archive)
     with tempfile.TemporaryDirectory(dir=ROOT / "tests") as folder:
-        found = [adjusted(o) for o in objects(with_components(Path(folder)))]
+        found = [adjusted(o) for o in objects(with_components(Path(folder), "relay", "clients"))]
     first = [o for o in found if o["kind"] in ("Namespace", "CustomResourceDefinition")]
     cluster.apply("\n---\n".join(map(json.dumps, first)))
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={PATIENCE:.0f}s")
     cluster.apply("\n---\n".join(json.dumps(o) for o in found if o not in first))
     lab = Lab(cluster, account(cluster.kubeconfig))
-    cluster.kubectl("rollout", "status", "-n", "gefyra", "deployment/gefyra-operator", f"--timeout={PATIENCE:.0f}s")
+    for each in ("deployment/gefyra-operator", "statefulset/bascule-relay"):
+        cluster.kubectl("rollout", "status", "-n", "gefyra", each, f"--timeout={PATIENCE:.0f}s")
     until(lambda: lab.kube.get(Key("Lease", "gefyra", "bascule-operator"))["spec"].get("holderIdentity"), "a leader")
     return lab
 
 
 @cache
 def archives() -> tuple[Path, ...]:
-    """The images: base, carrier, application, operator."""
+    """The images: base, and what is built at the same time: carrier, application, operator, relay."""
     base = images.base()
-    carrier = images.build(ROOT / "carrier2" / "image", CARRIER, {"BASE": images.BASE, "TOOLS": images.BASE})
+    with ThreadPoolExecutor(4) as pool:
+        made = [pool.submit(each) for each in (_carrier, _app, _operator, _relay)]
+        return base, *(each.result() for each in made)
+
+
+def _carrier() -> Path:
+    return images.build(ROOT / "carrier2" / "image", CARRIER, {"BASE": images.BASE, "TOOLS": images.BASE})
+
+
+def _app() -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         context = Path(scratch, "app")
         shutil.copytree(built(), context, symlinks=True)
         (context / "bin" / "python3").symlink_to("/app")  # for workloads whose command is not the application's own
         shutil.copy(ROOT / "tests" / "workload" / "Containerfile", context)
-        app = images.build(context, APP)
+        return images.build(context, APP)
+
+
+def _operator() -> Path:
     python()
-    return base, carrier, app, images.build(ROOT, OPERATOR, {"BASE": PYTHON})
+    return images.build(ROOT, OPERATOR, {"BASE": PYTHON})
+
+
+def _relay() -> Path:
+    ssh()
+    return images.build(ROOT / "relay" / "image", RELAY, {"BASE": SSH})
 
 
 def adjusted(obj: Obj) -> Obj:
     """The object with the images of this machine."""
     text = json.dumps(obj)
-    for name, local in (("bascule-operator:0.1.0", OPERATOR), ("bascule-carrier2:0.1.0", CARRIER)):
-        text = text.replace(f'"{name}"', f'"{local}"')
+    for local in (OPERATOR, CARRIER, RELAY):
+        text = text.replace(f'"{local.removeprefix("localhost/")}"', f'"{local}"')
     result: Obj = json.loads(text)
-    if result["kind"] == "Deployment":
+    if result["kind"] in ("Deployment", "StatefulSet"):
         for container in result["spec"]["template"]["spec"]["containers"]:
             container["imagePullPolicy"] = "IfNotPresent"
     return result
