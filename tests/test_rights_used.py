@@ -41,9 +41,13 @@ subjects: [{kind: ServiceAccount, name: gefyra-operator, namespace: gefyra}]
 """
 
 
+PORTS = [{"containerPort": 8080, "name": "http"}, {"containerPort": 9090, "name": "tls"}]
+"""By its name the second speaks TLS."""
+
+
 def test_every_right_is_used_and_none_is_missing(lab: Lab, tmp_path: Path) -> None:
     """The operator walks through all it can do; other tests of the run count too, but for namespaces that have gone."""
-    with lab.namespace("audit", workload("audit", replicas=2), POLICY, TLS, secret(tmp_path)) as audit:
+    with lab.namespace("audit", workload("audit", replicas=2, ports=PORTS), POLICY, TLS, secret(tmp_path)) as audit:
         walk(lab, audit)
         kinds = "roles,rolebindings,clusterroles,clusterrolebindings"
         rights = granted(json.loads(lab.cluster.kubectl("get", kinds, "-A", "-o", "json"))["items"], ACCOUNT)
