@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import pytest
 
@@ -26,28 +27,30 @@ from tests.live.laptop import GRPC, HTTP, Laptop, client, laptop
 
 MEGABYTES = int(os.environ.get("BASCULE_RELAY_MEGABYTES", "256"))
 """How much goes up and down at once; `make soak` takes a gigabyte."""
+NUMBERS = count()
 
 
 @pytest.fixture(scope="module")
-def shop(lab: Lab) -> Iterator[Namespace]:
-    """A workload that is shared."""
-    with lab.namespace("relayed", workload("relayed", replicas=2)) as space:
-        yield space
-
-
-@pytest.fixture(scope="module")
-def alice(lab: Lab, shop: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    """A laptop whose account may see the namespace; the user's process runs."""
+def alice(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """A laptop whose account may see the namespaces; the user's process runs."""
     with laptop(lab, "alice", tmp_path_factory.mktemp("alice"), 0) as made, made.process():
-        made.may_see(shop.name)
         yield made
 
 
 @pytest.fixture(scope="module")
-def bob(lab: Lab, shop: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    """Another one, whose account sees nothing of the namespace."""
+def bob(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """Another one, whose account sees nothing of them."""
     with laptop(lab, "bob", tmp_path_factory.mktemp("bob"), 1) as made, made.process():
         yield made
+
+
+@pytest.fixture
+def shop(lab: Lab, alice: Laptop) -> Iterator[Namespace]:
+    """A workload that is shared. A new one for each test: kubelet starts containers ever later that have ended often."""
+    name = f"relayed{next(NUMBERS)}"
+    with lab.namespace(name, workload(name, replicas=2)) as space:
+        alice.may_see(name)
+        yield space
 
 
 @contextmanager
