@@ -13,10 +13,11 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -33,6 +34,8 @@ from tests.overlay_lab import account
 Phase = Callable[..., None]
 """Begins something with targets in a namespace."""
 ALICE = header("x-user", "alice")
+AT_ONCE = 8
+"""Workloads that are walked together: more than a kill finds one write of each, fewer than two cores can serve."""
 _NOW_AND_THEN = ("events", names.WAITS_SINCE)
 """Writes that another walk may do without: an event is told once, an original waits only for a stand-in that is late."""
 _AFTERWARDS = 2.0
@@ -44,7 +47,7 @@ _OUTAGE = 30.0
 def test_an_operator_killed_before_any_write_loses_nothing(lab: Lab) -> None:
     """Kill -9 before each write of an install and of a restore, and before each delivery: the next operator goes on.
 
-    An undisturbed run tells the writes. Each kill point has a workload of its own, on which it is met at its first occurrence; all are
+    An undisturbed run tells the writes. Each kill point has a workload of its own, on which it is met at its first occurrence; a few are
     walked at once, so that each also sees the kills of the others.
     """
     first = "k00"
@@ -53,23 +56,39 @@ def test_an_operator_killed_before_any_write_loses_nothing(lab: Lab) -> None:
         stack.enter_context(parked(lab))
         killer = Killer()
         url = stack.enter_context(proxied(lab.cluster.kubeconfig, killer))
-        points = {}
-        for phase in (_bridged, _freed):
-            points[phase] = _undisturbed(lab, walk, url, killer, phase, first)
-        targets = [f"k{n:02}" for n in range(1, 1 + max(map(len, points.values())))]
-        lab.cluster.apply("\n---\n".join(workload("walk", name=name, replicas=1) for name in targets))
-        lab.cluster.kubectl("wait", "-n", "walk", "--for=condition=Ready", "pod", "--all", "--timeout=180s")
+        points = {phase: _undisturbed(lab, walk, url, killer, phase, first) for phase in (_bridged, _freed)}
+        every = {f"k{n:02}": dict(zip(points, deeds, strict=True)) for n, deeds in enumerate(zip_longest(*points.values()), 1)}
+        for start in range(0, len(every), AT_ONCE):
+            _walk_some(walk, url, killer, {name: every[name] for name in list(every)[start : start + AT_ONCE]})
+
+
+def _walk_some(walk: Namespace, url: str, killer: Killer, targets: Mapping[str, Mapping[Phase, str | None]]) -> None:
+    """Bridge and free some workloads, with a kill before a deed of each phase of each."""
+    with _served(walk, targets), ExitStack() as stack:
         before = walk.owned()
         loads = [stack.enter_context(_loaded(walk, name)) for name in targets]
         for phase in (_bridged, _freed):
-            killer.aim(dict(zip(targets, points[phase], strict=False)))
+            killer.aim({name: deed for name, deeds in targets.items() if (deed := deeds[phase])})
             phase(walk, *targets)
-            _walked(walk, url, killer, phase, targets)
-            assert all(any(some in deed for some in _NOW_AND_THEN) for deed in killer.aims.values()), f"never came to {killer.aims}"
+            _walked(walk, url, killer, phase, list(targets))
+            assert all(any(part in deed for part in _NOW_AND_THEN) for deed in killer.aims.values()), f"never came to {killer.aims}"
         assert walk.owned() == before
     for load in loads:
         assert load.told["ok"], load
         assert not load.told["failed"], load
+
+
+@contextmanager
+def _served(space: Namespace, apps: Iterable[str]) -> Iterator[None]:
+    """Workloads that last as long as the block."""
+    text = "\n---\n".join(workload(space.name, name=name, replicas=1) for name in apps)
+    space.lab.cluster.apply(text)
+    space.lab.cluster.kubectl("wait", "-n", space.name, "--for=condition=Ready", "pod", "--all", "--timeout=180s")
+    try:
+        yield
+    finally:
+        space.lab.cluster.kubectl("delete", "-f", "-", stdin=text)
+        until(lambda: not {labels_of(p).get("app") for p in space.objects("Pod")} & {*apps}, "their Pods to go")
 
 
 def _walked(space: Namespace, url: str, killer: Killer, phase: Phase, targets: list[str]) -> None:

@@ -3,6 +3,7 @@
 #
 #   tools/suite.sh .venv/bin/pytest
 set -euo pipefail
+set -m # else what runs in the background could not be interrupted, and nor could what it starts
 
 log=$(mktemp)
 trap 'rm -f "$log"; kill "$others" 2>/dev/null || true' EXIT
