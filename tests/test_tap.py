@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -111,3 +113,29 @@ def test_a_process_that_listens_on_ipv6_alone() -> None:
             process, _ = server.accept()
             with process:
                 assert process.recv(1) == b"x"
+
+
+SCARCE = """
+import resource, sys
+from generator.live.tap import tapped
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+with tapped(int(sys.argv[1]), lambda seen: None) as port:
+    print(port, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_when_descriptors_run_out_it_goes_on(echoing: int) -> None:
+    """Connections that it cannot take now wait; when others have ended, they and new ones are served."""
+    command = [sys.executable, "-c", SCARCE, str(echoing)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        port = int(process.stdout.readline())
+        many = [socket.create_connection(("127.0.0.1", port), PATIENCE) for _ in range(60)]
+        for each in many:
+            each.close()
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as last:
+            last.settimeout(PATIENCE)
+            last.sendall(b"here")
+            assert last.recv(4) == b"here"
+        process.communicate()

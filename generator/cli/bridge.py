@@ -10,7 +10,7 @@ import click
 
 from generator.asked.bridge import decode_bridge
 from generator.asked.review import review
-from generator.cli import asking, color_option, data, holding, view
+from generator.cli import asking, color_option, data, holding, signals, view
 from generator.cli.apply import Concerned, concerned, wishes
 from generator.cli.bridging import attached, detached
 from generator.cli.check import gravity, problem_lines
@@ -92,7 +92,7 @@ def bridge(
     wanted = wanted._replace(namespace=namespace or plain.kube.namespace, client=asking.client_name(client, plain.kube.user))
     asked = asking.bridge(wanted, clock())
     source = replace(plain, namespaces=(asked["targetNamespace"],), asked=(asked,))
-    with holding.ends() as stop:
+    with signals.ends() as stop:
         tell = holding.teller(output, stop)
         plan = _judged(source, asked, tell)
         if plan is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from generator.cli import asking, color_option, holding, live
+from generator.cli import asking, color_option, holding, live, signals
 from generator.cluster.snapshot import Obj, annotations_of
 from generator.errors import InputError
 from generator.names import CLIENT, CONTROL_NAMESPACE
@@ -42,7 +42,7 @@ def connect(client: str | None, context: str | None, output: str) -> None:
     asking.client_name(client, "user")
     kube = live.account(context)
     name = asking.client_name(client, kube.user)
-    with holding.ends() as stop:
+    with signals.ends() as stop:
         tell = holding.teller(output, stop)
         with holding.held(kube, context, name, tell) as connection:
             tell("connecting", f"client {name}; Ctrl-C ends the connection and leaves the bridges", client=name)

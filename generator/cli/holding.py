@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -29,28 +28,9 @@ if TYPE_CHECKING:
     from generator.live.session import Session
     from generator.watching import Seen
 
-_ENDS: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 PAINT: Final[view.Paint] = {r"\S+ +\S+ +\S.* ([45]\d\d) +\d+ ms": {"fg": "red"}, r"(.* is ACTIVE.*)": {"fg": "green"}, **view.PROBLEMS}
 Tell = Callable[..., None]
 """tell(event, text, **fields): `text` for a person, the fields for a program."""
-
-
-@contextmanager
-def ends() -> Iterator[threading.Event]:
-    """Set by Ctrl-C, by SIGTERM and by a terminal that is closed; the next one of them ends the process at once (KeyboardInterrupt)."""
-    stop = threading.Event()
-
-    def end(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, end) for name in _ENDS if (number := getattr(signal, name, None))}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def teller(output: str, stop: threading.Event) -> Tell:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-
 import click
 
-from generator.cli import view
+from generator.cli import signals, view
 
 
 @click.command
@@ -31,7 +28,5 @@ def operate(ctx: click.Context, context: str | None, webhook_port: int, port: in
         view.fail(f"{error.name} is missing; install what the operator needs: pip install 'bascule[operator]'")
         ctx.exit(2)
     logs.begin(log_level)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    live.operate(connect(context), stop, webhook=webhook_port, inside=port)
+    with signals.ends() as stop:
+        live.operate(connect(context), stop, webhook=webhook_port, inside=port)

@@ -27,7 +27,7 @@ from generator.cli import data, live, status, view
 from generator.cli.check import gravity
 from generator.cli.explain import headers_of, told, who_gets
 from generator.cli.graph import target_graph
-from generator.cli.holding import ends
+from generator.cli.signals import ends
 from generator.cli.states import judge
 from generator.cli.stream import Source, Stream, source_options
 from generator.cluster.snapshot import Snapshot

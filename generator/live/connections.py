@@ -9,7 +9,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -41,37 +43,57 @@ def run(
 
     asked: set when a client has changed (`changed`). where: finds the relay.
     """
-    listener, look, accounts, trouble = relay.Listener(kube, where), -inf, -inf, ""
-    blocks: set[int] | None = None
+    listener, seen, trouble = relay.Listener(kube, where), _Seen(), ""
     while not stop.is_set():
         new = asked.wait(ROUND)
-        installed, now, said = mirror.get(relay.CONFIGMAP) is not None, time.monotonic(), ""
-        if not leads() or not (installed or now >= accounts):
+        installed, said = mirror.get(relay.CONFIGMAP) is not None, ""
+        if not leads() or not (installed or time.monotonic() >= seen.accounts):
             stop.wait(ROUND if new else 0)
             continue
-        try:
-            if new or now >= look:
-                asked.clear()
-                look, blocks = -inf, None
-                found = kube.list_objects("GefyraClient", CONTROL_NAMESPACE)[0]
-                if installed:
-                    relay.renew(kube, found, datetime.now(UTC))
-                wait = RENEWAL
-                if now >= accounts:
-                    try:
-                        wait = ROUND if clients.give_accounts(kube, found) else RENEWAL
-                    except Forbidden:
-                        accounts = now + _BARRED
-                look, blocks = now + wait, relay.blocks(found)
-            if installed:
-                heard = listener.listen(relay.used(mirror.snapshot("").controls))
-                if blocks is not None:
-                    relay.end(heard, blocks)
-        except KubeError as error:
-            said = str(error)
+        if new:
+            asked.clear()
+        steps = [partial(_serve, kube, seen, installed, new), *([partial(_listen, listener, mirror, seen)] if installed else [])]
+        for step in steps:
+            try:
+                step()
+            except KubeError as error:  # the other step goes on
+                said = str(error)
+            except Exception:  # noqa: BLE001  # nobody would notice a thread that has died
+                _log.exception("connections")
         if said and said != trouble:
             _log.warning("connections: %s", said)
         trouble = said
+
+
+@dataclass
+class _Seen:
+    """Since the last look at all clients. look, accounts: when to look again, and at accounts. blocks: of those who may connect."""
+
+    look: float = -inf
+    accounts: float = -inf
+    blocks: set[int] | None = None
+
+
+def _serve(kube: Kube, seen: _Seen, installed: bool, new: bool) -> None:
+    now = time.monotonic()
+    if not new and now < seen.look:
+        return
+    seen.look, seen.blocks, wait = -inf, None, RENEWAL
+    found = kube.list_objects("GefyraClient", CONTROL_NAMESPACE)[0]
+    if installed:
+        relay.renew(kube, found, datetime.now(UTC))
+    if now >= seen.accounts:
+        try:
+            wait = ROUND if clients.give_accounts(kube, found) else RENEWAL
+        except Forbidden:
+            seen.accounts = now + _BARRED
+    seen.look, seen.blocks = now + wait, relay.blocks(found)
+
+
+def _listen(listener: relay.Listener, mirror: Mirror, seen: _Seen) -> None:
+    heard = listener.listen(relay.used(mirror.snapshot("").controls))
+    if seen.blocks is not None:
+        relay.end(heard, seen.blocks)
 
 
 def changed(key: Key, asked: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""The bearer token of a kubeconfig's user: from a file that rotates, or from an exec plugin.
+"""The bearer token of a kubeconfig's user: from a file that rotates, or from an exec plugin; keys and certificates as files of our own.
 
 Plugins: client.authentication.k8s.io/v1 and v1beta1 (KEP-541); a credential is kept until it expires. A Pod's token is rewritten
 by kubelet long before it expires (KEP-1205), so that reading the file each time is enough.
@@ -6,17 +6,60 @@ by kubelet long before it expires (KEP-1205), so that reading the file each time
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pykube
+from pykube.config import BytesOrFile
 
 from generator.cluster.times import parse
 from generator.live.failures import Forbidden
 
 _kept: dict[str, tuple[str, datetime]] = {}
+
+
+def keep_private(config: pykube.KubeConfig) -> None:
+    """Write what stands in the kubeconfig itself (`client-key-data` and the like) to files that nobody else can read, or has written.
+
+    TLS libraries want files. pykube would write them to a path that anybody can foretell, readable by all, and leave them there.
+    """
+    for part in (config.cluster, config.user):
+        for each in part.values():
+            if isinstance(each, BytesOrFile) and each._path is None:  # noqa: SLF001  # pykube offers no other way
+                each._path = _file(each.bytes())  # noqa: SLF001
+
+
+@cache
+def _file(content: bytes) -> Path:
+    path = _folder() / hashlib.sha256(content).hexdigest()
+    path.touch(0o600)
+    path.write_bytes(content)
+    return path
+
+
+@cache
+def _folder() -> Path:
+    """A folder of this process; `mkdtemp` makes it for its user alone."""
+    made = Path(tempfile.mkdtemp(prefix="bascule-"))
+    atexit.register(forget)
+    return made
+
+
+def forget() -> None:
+    """Remove the files, before the process ends or becomes another program."""
+    if _folder.cache_info().currsize:
+        shutil.rmtree(_folder(), ignore_errors=True)
+        _file.cache_clear()
+        _folder.cache_clear()
 
 
 def token(user: dict[str, Any]) -> str:
@@ -37,7 +80,7 @@ def _asked(plugin: dict[str, Any]) -> str:
     asked = {"apiVersion": plugin["apiVersion"], "kind": "ExecCredential", "spec": {"interactive": False}}
     environment = os.environ | {e["name"]: e["value"] for e in plugin.get("env") or ()} | {"KUBERNETES_EXEC_INFO": json.dumps(asked)}
     try:
-        answer = subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)  # noqa: S603  # the user's kubeconfig names it
+        answer = subprocess.run(command, env=environment, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)  # noqa: S603  # the user's kubeconfig names it
         status = json.loads(answer.stdout)["status"]
         found = str(status["token"])
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:

@@ -68,6 +68,7 @@ class Kube:
     def __init__(self, config: pykube.KubeConfig, *, dry_run: bool = False) -> None:
         """dry_run: the server judges every write and keeps none (`dryRun=All`)."""
         self._config, self._dry_run, self._local = config, dry_run, threading.local()
+        credentials.keep_private(config)
         self.server: str = config.cluster["server"].rstrip("/")
         self.namespace: str = config.namespace or "default"
         """Of the context; `default` where it names none."""

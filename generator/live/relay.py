@@ -17,10 +17,12 @@ from math import inf
 from typing import Final, NamedTuple
 
 from generator.asked.client import decode_client
+from generator.asked.controls import note_of
+from generator.asked.values import port_number
 from generator.cluster.relay import port_at
-from generator.cluster.snapshot import Key, Obj, annotations_of, key_of
+from generator.cluster.snapshot import Key, Obj, key_of
 from generator.cluster.times import parse, written
-from generator.live.failures import Conflict, Invalid, NotFound
+from generator.live.failures import Conflict, Invalid, KubeError, NotFound
 from generator.live.kube import Kube
 from generator.live.relaykeys import PRINCIPAL, Keys, certificate, good, keys, public_key
 from generator.names import CONTROL_NAMESPACE, RELAY, RELAY_BLOCK, RELAY_FIRST, RELAY_LAST, RELAY_PORTS
@@ -61,7 +63,7 @@ def renew(kube: Kube, clients: Iterable[Obj], now: datetime) -> None:
                 kube.merge(key_of(client), {**body, "metadata": guard})
             except (Conflict, NotFound):
                 continue  # it has changed since it was read, and is asked about again
-            except Invalid as error:
+            except KubeError as error:  # nobody else waits for this one
                 _log.warning("relay: %s: %s", key_of(client), error)
 
 
@@ -85,10 +87,9 @@ def blocks(clients: Iterable[Obj]) -> set[int]:
 
 def _block(client: Obj) -> int | None:
     """The first port of a client that is to be certified; None for all others."""
-    text = annotations_of(client).get(RELAY_PORTS, "")
-    if client.get("provider") != "relay" or client["metadata"].get("deletionTimestamp") or not (text.isascii() and text.isdigit()):
+    first = port_number(note_of(client, RELAY_PORTS))
+    if client.get("provider") != "relay" or client["metadata"].get("deletionTimestamp"):
         return None
-    first = int(text)
     whole = RELAY_FIRST <= first <= RELAY_LAST - RELAY_BLOCK + 1 and (first - RELAY_FIRST) % RELAY_BLOCK == 0
     return first if whole else None
 
@@ -129,7 +130,7 @@ class Listener:
                 _log.warning("relay: %s does not answer, nobody is taken to listen: %s", POD, error)
             self._heard, self._answers = self._heard._replace(ports=frozenset()), False
         live, self._live = self._live or self._kube.get(CONFIGMAP), None
-        data = told(live.get("data") or {}, self._heard, wanted, written(datetime.now(UTC), "seconds"))
+        data = told(live.get("data") or {}, self._heard, wanted if self._answers else (), written(datetime.now(UTC), "seconds"))
         if data != live.get("data"):
             guard: Op = {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}
             try:
@@ -178,7 +179,10 @@ def _get(address: str, path: str) -> str:
 
 
 def told(before: Mapping[str, str], heard: Heard, wanted: Iterable[int], now: str) -> dict[str, str]:
-    """The ConfigMap's data. A port that was away stays so since then; an address that is unknown stays as it was."""
+    """The ConfigMap's data. A port that was away stays so since then; an address that is unknown stays as it was.
+
+    wanted: ports of bridges, none while the relay does not answer: nobody knows who is away then, and no bridge goes for it.
+    """
     try:
         known = json.loads(before.get("away") or "{}")
     except ValueError:

@@ -7,6 +7,7 @@ hold them up or change them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 import threading
@@ -22,6 +23,10 @@ _SECONDS: Final = 5.0
 """For a connection to the user's process, on the same machine."""
 _HOSTS: Final = ("127.0.0.1", "::1")
 """Where a process listens that says `localhost`."""
+_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+"""Of accept(2): it may be tried again."""
+_PAUSE: Final = 0.05
+"""Seconds until then."""
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -42,10 +47,18 @@ def tapped(port: int, tell: Callable[[Seen], None]) -> Iterator[int]:
 
 
 def _accept(listener: socket.socket, port: int, tell: Callable[[Seen], None]) -> None:
-    with contextlib.suppress(OSError):
-        while True:
+    while True:
+        try:
             caller, _ = listener.accept()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                return
+            time.sleep(_PAUSE)
+            continue
+        try:
             threading.Thread(target=_serve, args=(caller, port, tell), daemon=True).start()
+        except RuntimeError:  # no thread is to be had now
+            caller.close()
 
 
 def _serve(caller: socket.socket, port: int, tell: Callable[[Seen], None]) -> None:

@@ -1,0 +1,42 @@
+"""What ends a command that goes on: Ctrl-C, SIGTERM, and a terminal that is closed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Final
+
+_ENDS: Final = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+@contextmanager
+def ends() -> Iterator[threading.Event]:
+    """Set by the first of them; the next one ends the process at once (KeyboardInterrupt).
+
+    A handler may run while the main thread holds the lock of that event, in `wait`. So it does what may be done then, which is to put
+    into a SimpleQueue (its documentation: `put` is reentrant), and a thread sets the event.
+    """
+    stop, came = threading.Event(), SimpleQueue[int]()
+    asked: list[int] = []
+
+    def end(number: int, _frame: object) -> None:
+        if asked or stop.is_set():
+            raise KeyboardInterrupt
+        asked.append(number)
+        came.put(number)
+
+    def wait() -> None:
+        came.get()
+        stop.set()
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+    before = {number: signal.signal(number, end) for name in _ENDS if (number := getattr(signal, name, None))}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        came.put(0)
