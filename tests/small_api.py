@@ -53,6 +53,8 @@ def small_api() -> Iterator[Api]:
     api = Api()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def _any(self) -> None:
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, body = api.answer(self.command, self.path.partition("?")[0], json.loads(sent or b"{}"))

@@ -1,13 +1,20 @@
-"""A bridge that a command writes: beside other writers, and over one that is there already."""
+"""What a command writes: a bridge beside other writers and over one that is there already, and the client of this machine."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 
-from generator.cli import bridging
+from generator.cli import bridging, holding, main
 from generator.cluster.snapshot import Obj
+from generator.errors import InputError
+from generator.live import session
+from tests.session_lab import kubeconfig
 from tests.small_api import Api, small_api
 from tests.test_bridge_command import asked
 
@@ -65,3 +72,84 @@ def test_a_refusal_of_before_is_not_this_bridges(api: Api) -> None:
 
     assert not bridging._refusal(api.objects[AT])
     assert api.objects[AT]["clusterEndpoint"] == {"8080": "a:1"}
+
+
+# ---- the client
+
+CLIENT = "/apis/gefyra.dev/v1/namespaces/gefyra/gefyraclients/alice"
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this machine keeps its keys."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def introduced(api: Api, *, named: bool = False) -> list[str]:
+    """What is told while alice's client is made sure of."""
+    told: list[str] = []
+    holding.introduced(api.kube, "alice", lambda event, *_, **__: told.append(event), named=named)
+    return told
+
+
+def refused(api: Api) -> str:
+    """Why her client cannot be used."""
+    with pytest.raises(InputError) as caught:
+        introduced(api)
+    return str(caught.value)
+
+
+def test_two_machines_of_one_name(api: Api, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second does not put the first off without being told to: with --client it does, and says so."""
+    assert introduced(api) == introduced(api) == []
+    first = api.objects[CLIENT]
+    monkeypatch.setenv("XDG_STATE_HOME", str(state / "another"))
+
+    assert "ClientUnusable: GefyraClient alice: it is used from another machine; --client alice takes it over" in refused(api)
+    assert api.objects[CLIENT] == first
+    assert introduced(api, named=True) == ["key"]
+    assert api.objects[CLIENT]["providerParameter"] != first["providerParameter"]
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "said"),
+    [
+        ("POST", 404, "NotInstalled"),
+        ("POST", 422, "ClientUnusable"),
+        ("POST", 403, "ClusterForbidden"),
+        ("GET", 500, "ClusterUnreachable"),
+        ("POST", 500, "ClusterUnreachable"),
+    ],
+)
+def test_why_there_is_no_client(api: Api, state: Path, method: str, status: int, said: str) -> None:
+    """Where bascule is not installed, it is said how; a server that fails says nothing of the client."""
+    api.before = lambda asked_, _path: status if asked_ == method else 0
+    why = refused(api)
+
+    assert f"{said}: " in why
+    assert ("docs/install.md" in why) == (said == "NotInstalled")
+
+
+@pytest.mark.parametrize("damage", ["empty", "passphrase"])
+def test_a_key_that_cannot_be_used(api: Api, state: Path, damage: str) -> None:
+    """Its file is named, and what to do; nothing asks for a passphrase."""
+    key = session.folder(urlsplit(api.kube.server).netloc.replace(":", "-"), "alice") / "id_ed25519"
+    introduced(api)
+    if damage == "empty":
+        key.write_text("")
+    else:
+        subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(key)], check=True, capture_output=True)
+    why = refused(api)
+
+    assert f"KeyUnusable: {key}: " in why
+    assert "Delete it" in why
+
+
+def test_no_way_to_the_relay(api: Api, tmp_path: Path) -> None:
+    """What ssh hears of its tunnel begins with a code and the Pod."""
+    (tmp_path / "kubeconfig").write_text(kubeconfig(int(api.kube.server.rpartition(":")[2])))
+    done = CliRunner().invoke(main, ["tunnel", "--parent", "1"], env={"KUBECONFIG": str(tmp_path / "kubeconfig")})
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error RelayUnreachable: Pod gefyra/bascule-relay-0: ")

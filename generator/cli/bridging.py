@@ -70,10 +70,10 @@ def _there(kube: Kube, key: Key) -> list[Obj]:
     return []
 
 
-def detached(kube: Kube, asked: Obj, tell: holding.Tell, stop: threading.Event) -> int:
-    """Write the bridge and wait until it has its port of the relay; the exit code."""
+def detached(kube: Kube, asked: Obj, tell: holding.Tell, stop: threading.Event, *, named: bool) -> int:
+    """Write the bridge and wait until it has its port of the relay; the exit code. named: the client, by the user."""
     client, name = asked["client"], asked["metadata"]["name"]
-    holding.introduced(kube, client, tell)
+    holding.introduced(kube, client, tell, named=named)
     try:
         _write(kube, asked)
     except _Declined as error:
@@ -90,10 +90,10 @@ def detached(kube: Kube, asked: Obj, tell: holding.Tell, stop: threading.Event) 
     return 1
 
 
-def attached(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell, stop: threading.Event) -> int:
-    """Hold the connection until it ends, then take the bridge down; the exit code."""
+def attached(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell, stop: threading.Event, *, named: bool) -> int:
+    """Hold the connection until it ends, then take the bridge down; the exit code. named: as above."""
     kube, name = source.kube, asked["metadata"]["name"]
-    with holding.held(kube, source.context, asked["client"], tell) as connection:
+    with holding.held(kube, source.context, asked["client"], tell, named=named) as connection:
         try:
             _write(kube, asked)
         except _Declined as error:
