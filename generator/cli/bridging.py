@@ -165,11 +165,15 @@ def _missing(obj: Obj, held: bool) -> str:
 
 
 def _nobody(kube: Kube) -> str:
-    """That no operator runs, if none does."""
-    with contextlib.suppress(InputError):
-        if live.leader(kube, clock()) is None:
-            return "; no operator is known to run here"
-    return ""
+    """That no operator runs, if none does; that the account may not know, if it may not."""
+    from generator.live.failures import KubeError  # noqa: PLC0415  # only when a cluster is read
+
+    try:
+        return "" if live.known_leader(kube, clock()) else "; no operator runs here"
+    except InputError as error:
+        return "; this account may not see whether an operator runs" if error.problems[0].code == "ClusterForbidden" else ""
+    except KubeError:
+        return ""
 
 
 def _taken_down(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell) -> bool:
