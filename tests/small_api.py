@@ -64,7 +64,7 @@ def small_api() -> Iterator[Api]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = do_PATCH = _any
+        do_GET = do_POST = do_PUT = do_PATCH = _any  # noqa: N815  # http.server's names
 
         def log_message(self, *_: Any) -> None:
             pass
