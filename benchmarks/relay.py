@@ -150,7 +150,7 @@ def many(lab: Lab, shop: Namespace, number: int, bridges: int, folder: Path) -> 
     for name in names:
         (folder / name).mkdir()
         keys[name] = sessions.public_key(folder / name)
-        clients.put(lab.kube, name, keys[name])
+        clients.put(lab.kube, name, keys[name], replace=True)
         for n in range(bridges):
             asked = shop.wanted(f"{name}-{n}", "deployment/web", [header("x-user", f"{name}-{n}")], user=name)
             lab.kube.create({**{k: v for k, v in asked.items() if k != "clusterEndpoint"}, "connectionProvider": "relay"})

@@ -158,11 +158,23 @@ def test_the_client_is_called_as_the_kubeconfigs_user(user: str, name: str) -> N
     assert asking.client_name(None, user) == name
 
 
+def test_a_machine_without_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container with any uid: the kubeconfig's user is enough, and without one --client is asked for."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 9)
+
+    assert asking.client_name(None, "alice") == "alice"
+    with pytest.raises(InputError, match="Give --client alice"):
+        asking.client_name(None, "")
+
+
 def test_ports_of_the_relay() -> None:
-    """Only what the operator has given, and only of a bridge that goes through the relay."""
+    """Only what the operator has given, only of the relay's own, and only of a bridge that goes through it."""
     made = asked(ports=("8080:3000", "9090:3001"))
     given = {**made, "clusterEndpoint": {"8080": "bascule-relay.gefyra.svc.cluster.local:20032"}}
 
     assert asking.relay_ports(made) == {}
     assert asking.relay_ports(given) == {20032: 3000}
+    assert asking.relay_ports({**given, "clusterEndpoint": {"8080": "elsewhere.example:20032"}}) == {}
     assert asking.relay_ports({**given, "connectionProvider": "stowaway"}) == {}

@@ -185,7 +185,7 @@ def test_needs_input(name: str) -> None:
         ("bridge", "deployment/web", "--port", "8080:3000"),
         ("connect",),
         ("env", "deployment/web"),
-        ("run", "deployment/web", "true"),
+        ("run", "deployment/web", "--", "true"),
         ("snapshot",),
     ],
 )
@@ -480,6 +480,7 @@ def test_every_error_of_the_input_is_tried_here() -> None:
 
     tried |= {"ClusterForbidden"}  # tests/test_live_cli.py
     tried |= {"OptionInvalid", "ClientUnusable", "SshMissing"}  # tests/test_bridge_command.py, tests/test_live_bridge.py
+    tried |= {"NotInstalled", "KeyUnusable", "RelayUnreachable"}  # tests/test_bridging.py
 
     assert tried == {code for code, entry in CODES.items() if entry.severity == "input"}
 

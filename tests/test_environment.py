@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
+import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator.cli.environment import dotenv
+from generator.cli import main
+from generator.cli.environment import become, dotenv
 from generator.cluster.snapshot import Key, Obj
 from generator.environment import Find, environment, expanded
+from generator.errors import InputError
 
 OBJECTS: dict[Key, Obj] = {
     Key("ConfigMap", "shop", "settings"): {"kind": "ConfigMap", "data": {"MODE": "fast", "URL": "http://$(HOST)"}},
@@ -125,3 +131,39 @@ def test_a_shell_reads_what_is_printed(values: dict[str, str]) -> None:
     done = subprocess.run(["/bin/sh"], input=script.encode(), capture_output=True, check=True)
     assert done.stdout.decode().split("\0")[:-1] == [values[n] for n in names]
     assert done.stderr == b""
+
+
+def test_a_program_that_cannot_be_run(tmp_path: Path) -> None:
+    """A file without a first line that names its interpreter; it is named."""
+    script = tmp_path / "script"
+    script.write_text("echo a\n")
+    script.chmod(0o755)
+    with pytest.raises(InputError, match=f"OptionInvalid: PROGRAM: {script} cannot be run: Exec format error"):
+        become(str(script), (str(script),), {})
+
+
+@pytest.mark.parametrize(("name", "value"), [("A", "hush\0hush"), ("A=B", "hush")])
+def test_a_variable_that_no_process_can_have(name: str, value: str) -> None:
+    """As a Secret may have one; it is named, and its value is not shown."""
+    with pytest.raises(InputError, match=f"OptionInvalid: variable {name}: ") as caught:
+        become("/bin/true", ("true",), {"GOOD": "d", name: value})
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", [("sh", "-c", "a"), ("true",)])
+def test_options_of_the_program_are_its_own(words: tuple[str, ...]) -> None:
+    """-c is also a container here, and --context of ours: what belongs to whom is said by --, which has to be there."""
+    settings = {"KUBECONFIG": os.devnull}
+    without = CliRunner().invoke(main, ["run", "deployment/web", *words], env=settings)
+    divided = CliRunner().invoke(main, ["run", "deployment/web", "-n", "shop", "--", *words], env=settings)
+
+    assert (without.exit_code, divided.exit_code) == (2, 2)
+    assert "Write -- before the program" in without.stderr
+    assert "ClusterUnreachable" in divided.stderr
+
+
+def test_a_misspelt_option_is_not_taken_for_a_programs() -> None:
+    """Before -- all options are ours."""
+    done = CliRunner().invoke(main, ["run", "deployment/web", "--contianer", "app", "--", "true"], env={"KUBECONFIG": os.devnull})
+    assert "No such option" in done.stderr
+    assert "-- PROGRAM..." in CliRunner().invoke(main, ["run", "--help"]).stdout

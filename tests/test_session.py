@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -168,6 +169,44 @@ def test_what_is_not_granted_yet(server: Sshd, state: Path, process: int) -> Non
         made.want({port: process})
         until(lambda: made.held() == {port}, "the port")
         assert said == ["waiting for the operator"]
+
+
+def test_whatever_goes_wrong_it_goes_on(server: Sshd, state: Path, process: int) -> None:
+    """Also what nobody thought of: it is said, and tried again."""
+    public, port = session.public_key(state), free_port()
+    answers: list[Exception] = [KeyError("user"), KeyError("user"), OSError("no room"), session.NoSsh("there is no ssh")]
+
+    def access() -> Access:
+        if answers:
+            raise answers.pop(0)
+        return server.access(public)
+
+    with running(state, access) as (made, said):
+        made.want({port: process})
+        until(lambda: made.held() == {port}, "the port")
+        assert said == ["no connection to the relay: KeyError: 'user'"]
+
+
+def test_the_tunnel_knows_best_why(server: Sshd, state: Path) -> None:
+    """What ssh says after it is only that the tunnel has ended."""
+    script = "echo error RelayUnreachable: a Pod: it starts >&2; echo '  Wait.' >&2; exit 2"
+    public = session.public_key(state)
+    with running(state, lambda: server.access(public), ["sh", "-c", script]) as (_, said):
+        until(lambda: said, "the reason")
+        assert said == ["the connection to the relay ended: error RelayUnreachable: a Pod: it starts"]
+
+
+def test_a_folder_for_sockets_whose_name_needs_quoting(
+    server: Sshd, state: Path, process: int, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """TMPDIR is the user's; ssh is given, and asked at, the same place."""
+    made_in = tempfile.TemporaryDirectory(prefix='a "%h" ', dir="/tmp")
+    request.addfinalizer(made_in.cleanup)
+    monkeypatch.setattr(tempfile, "tempdir", made_in.name)
+    public, port = session.public_key(state), free_port()
+    with running(state, lambda: server.access(public)) as (made, _):
+        made.want({port: process})
+        until(lambda: made.held() == {port}, "the port")
 
 
 def test_a_killed_process_takes_its_connection_along(server: Sshd, state: Path, process: int, tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ status condition. Each has an example in [golden/](../golden/) that a test runs;
 """
 ELSEWHERE = {
     "ClientUnusable": "`bascule connect --client NAME`, where NAME is one of Gefyra's; tests/test_live_bridge.py",
+    "NotInstalled": "`bascule connect` to a cluster without bascule; tests/test_bridging.py",
+    "KeyUnusable": "`bascule connect` with an empty `id_ed25519`; tests/test_bridging.py",
+    "RelayUnreachable": "`bascule connect` while the relay starts; tests/test_bridging.py",
     "ClusterForbidden": "`kubectl auth can-i list pods -n shop` says no; tests/test_live_cli.py",
     "ClusterUnreachable": "`KUBECONFIG=/dev/null bascule check`; tests/test_cli.py",
     "FileNotReadable": "`bascule check -f missing.yaml`; tests/test_cli.py",

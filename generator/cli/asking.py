@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from generator import names
 from generator.asked.bridge import Bridge, decode_bridge
 from generator.asked.values import TargetRef, port_number, workload
+from generator.cluster.relay import port_at
 from generator.cluster.snapshot import Obj
 from generator.cluster.times import after
 from generator.errors import InputError, Problem
@@ -44,10 +45,21 @@ def client_name(given: str | None, user: str) -> str:
             cure = "Use up to 45 lower-case letters, digits and -, as in --client alice."
             raise InputError(Problem("OptionInvalid", "--client", f"{given!r} is no client's name", cure))
         return given
-    for name in (user, getpass.getuser()):
-        if label := re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:45].rstrip("-"):
-            return label
+    if label := _label(user) or _label(_user_here()):
+        return label
     raise InputError(Problem("OptionInvalid", "--client", "neither the kubeconfig nor this machine names a user", "Give --client alice."))
+
+
+def _label(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:45].rstrip("-")
+
+
+def _user_here() -> str:
+    """The user of this machine, "" where nothing names one, as in a container that runs with any uid."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
 
 
 def target(written: str, namespace: str) -> TargetRef:
@@ -101,11 +113,11 @@ def bridge(wanted: Wanted, now: str) -> Obj:
 
 
 def relay_ports(obj: Obj) -> dict[int, int]:
-    """The relay's ports that a bridge has been given -> the ports of the user's machine."""
+    """The relay's ports that a bridge has been given -> the ports of the user's machine. What leads elsewhere is none."""
     item: Bridge | None = decode_bridge(obj)[0]
     if item is None or obj.get("connectionProvider") != "relay":
         return {}
-    return {port_number(item.endpoints[inside].rpartition(":")[2]): local for inside, local in item.ports if inside in item.endpoints}
+    return {port: local for inside, local in item.ports if (port := port_at(item.endpoints.get(inside, "")))}
 
 
 def _name(client: str, at: TargetRef, mappings: list[str], rules: list[Any]) -> str:

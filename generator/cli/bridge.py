@@ -101,8 +101,8 @@ def bridge(
             tell("unwritten", "nothing was written")
             return
         if words["detach"]:
-            ctx.exit(detached(source.kube, asked, tell, stop))
-        ctx.exit(attached(source, asked, plan, tell, stop))
+            ctx.exit(detached(source.kube, asked, tell, stop, named=client is not None))
+        ctx.exit(attached(source, asked, plan, tell, stop, named=client is not None))
 
 
 def _judged(source: Source, asked: Obj, tell: holding.Tell) -> Concerned | None:

@@ -12,7 +12,7 @@ from generator.cli import asking, holding, live
 from generator.cli.apply import Concerned, put, wishes
 from generator.cli.states import Target, judge, pending
 from generator.cli.stream import Source, clock
-from generator.cluster.snapshot import Key, Obj, key_of
+from generator.cluster.snapshot import Key, Obj, annotations_of, key_of
 from generator.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _NOTICED: Final = 1.0
 """Seconds after which it is said what is waited for."""
 _PATIENCE: Final = 60.0
 """Seconds that the way back may take, and that a detached bridge has to be given its port."""
+_TRIES: Final = 5
+"""How often a bridge is written that another writer was faster with."""
 
 
 class _Declined(Exception):
@@ -32,14 +34,30 @@ class _Declined(Exception):
 
 def _write(kube: Kube, asked: Obj) -> None:
     """Create the bridge, or take up the one of that name. Raises _Declined, InputError."""
-    from generator.live.failures import Invalid, NotFound, Refused  # noqa: PLC0415  # only when a cluster is written to
+    from generator.live.failures import Conflict, Invalid, NotFound, Refused  # noqa: PLC0415  # only when a cluster is written to
 
     key = key_of(asked)
-    try:
-        with live.answers(kube, but=(Invalid, NotFound, Refused)):
-            put(kube, wishes([asked], _there(kube, key), delete=False)[0])
-    except (Invalid, NotFound, Refused) as error:
-        raise _Declined(str(error)) from error
+    for left in reversed(range(_TRIES)):
+        try:
+            with live.answers(kube):
+                there = _there(kube, key)
+                wish = wishes([asked], map(_anew, there), delete=False)[0]
+                put(kube, wish._replace(op="patch" if there else "create"))
+        except Conflict as error:  # the operator has written to it meanwhile
+            if not left:
+                raise _Declined(str(error)) from error
+            time.sleep(_SOON)
+        except (Invalid, NotFound, Refused) as error:
+            raise _Declined(str(error)) from error
+        else:
+            return
+
+
+def _anew(there: Obj) -> Obj:
+    """A bridge that is taken up, without what was said of it before, and without the grace that its command of before gave it."""
+    annotations = {name: value for name, value in annotations_of(there).items() if name != asking.AWAY_GRACE}
+    kept = {field: value for field, value in there.items() if field not in ("state", "status")}
+    return {**kept, "metadata": {**there["metadata"], "annotations": annotations}}
 
 
 def _there(kube: Kube, key: Key) -> list[Obj]:
@@ -52,10 +70,10 @@ def _there(kube: Kube, key: Key) -> list[Obj]:
     return []
 
 
-def detached(kube: Kube, asked: Obj, tell: holding.Tell, stop: threading.Event) -> int:
-    """Write the bridge and wait until it has its port of the relay; the exit code."""
+def detached(kube: Kube, asked: Obj, tell: holding.Tell, stop: threading.Event, *, named: bool) -> int:
+    """Write the bridge and wait until it has its port of the relay; the exit code. named: the client, by the user."""
     client, name = asked["client"], asked["metadata"]["name"]
-    holding.introduced(kube, client, tell)
+    holding.introduced(kube, client, tell, named=named)
     try:
         _write(kube, asked)
     except _Declined as error:
@@ -72,10 +90,10 @@ def detached(kube: Kube, asked: Obj, tell: holding.Tell, stop: threading.Event) 
     return 1
 
 
-def attached(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell, stop: threading.Event) -> int:
-    """Hold the connection until it ends, then take the bridge down; the exit code."""
+def attached(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell, stop: threading.Event, *, named: bool) -> int:
+    """Hold the connection until it ends, then take the bridge down; the exit code. named: as above."""
     kube, name = source.kube, asked["metadata"]["name"]
-    with holding.held(kube, source.context, asked["client"], tell) as connection:
+    with holding.held(kube, source.context, asked["client"], tell, named=named) as connection:
         try:
             _write(kube, asked)
         except _Declined as error:
@@ -147,11 +165,15 @@ def _missing(obj: Obj, held: bool) -> str:
 
 
 def _nobody(kube: Kube) -> str:
-    """That no operator runs, if none does."""
-    with contextlib.suppress(InputError):
-        if live.leader(kube, clock()) is None:
-            return "; no operator is known to run here"
-    return ""
+    """That no operator runs, if none does; that the account may not know, if it may not."""
+    from generator.live.failures import KubeError  # noqa: PLC0415  # only when a cluster is read
+
+    try:
+        return "" if live.known_leader(kube, clock()) else "; no operator runs here"
+    except InputError as error:
+        return "; this account may not see whether an operator runs" if error.problems[0].code == "ClusterForbidden" else ""
+    except KubeError:
+        return ""
 
 
 def _taken_down(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell) -> bool:

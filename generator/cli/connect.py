@@ -44,7 +44,7 @@ def connect(client: str | None, context: str | None, output: str) -> None:
     name = asking.client_name(client, kube.user)
     with signals.ends() as stop:
         tell = holding.teller(output, stop)
-        with holding.held(kube, context, name, tell) as connection:
+        with holding.held(kube, context, name, tell, named=client is not None) as connection:
             tell("connecting", f"client {name}; Ctrl-C ends the connection and leaves the bridges", client=name)
             _follow(kube, name, connection, tell, stop)
 

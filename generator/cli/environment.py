@@ -64,9 +64,21 @@ def env(target: str, container: str | None, namespace: str | None, context: str 
     view.show(dotenv(found.values) if output == "dotenv" else text.write_json(found.values))
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+class _BesideProgram(click.Command):
+    """What stands after -- is the program, and its options are its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, but that -- has to be there."""
+        divided = "--" in args
+        left = super().parse_args(ctx, args)
+        if not divided and not ctx.resilient_parsing:
+            ctx.fail("Write -- before the program, as in -- ./server --port 3000.")
+        return left
+
+
+@click.command(cls=_BesideProgram)
 @click.argument("target")
-@click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("program", nargs=-1, required=True, metavar="-- PROGRAM...")
 @_options
 def run(target: str, program: tuple[str, ...], container: str | None, namespace: str | None, context: str | None) -> None:
     """Run a program here with the environment of a container, as `bascule env` prints it, beside that of this machine.
@@ -82,7 +94,20 @@ def run(target: str, program: tuple[str, ...], container: str | None, namespace:
         raise InputError(
             Problem("OptionInvalid", "PROGRAM", f"{program[0]!r} is no program here", "Write it as in -- ./server --port 3000.")
         )
-    os.execve(path, program, {**os.environ, **found.values})  # noqa: S606  # that is what it is for
+    become(path, program, found.values)
+
+
+def become(path: str, program: tuple[str, ...], values: Mapping[str, str]) -> None:
+    """Run a program in place of this one, with these variables beside those of this machine. Raises InputError."""
+    for name, value in values.items():
+        if "\0" in value or "=" in name:
+            cure = "A process cannot have it; leave it out of the container's env and envFrom."
+            raise InputError(Problem("OptionInvalid", f"variable {name}", "its value has a NUL, or its name an =", cure))
+    try:
+        os.execve(path, program, {**os.environ, **values})  # noqa: S606  # that is what it is for
+    except OSError as error:
+        cure = "Give a program of this machine, or a script whose first line is as in #!/bin/sh."
+        raise InputError(Problem("OptionInvalid", "PROGRAM", f"{path} cannot be run: {error.strerror}", cure)) from error
 
 
 def _environment(target: str, container: str | None, namespace: str | None, context: str | None) -> Environment:

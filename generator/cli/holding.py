@@ -84,21 +84,27 @@ class Held:
         return self._taps[name, local]
 
 
-def introduced(kube: Kube, client: str, tell: Tell) -> tuple[Path, str]:
-    """Let the client be there with the key of this machine: the key's folder and its public half. Raises InputError."""
+def introduced(kube: Kube, client: str, tell: Tell, *, named: bool) -> tuple[Path, str]:
+    """Let the client be there with the key of this machine: the key's folder and its public half.
+
+    named: the user has named the client himself; then the key of another machine is replaced. Raises InputError.
+    """
     from generator.live import client as clients  # noqa: PLC0415  # only when a connection is held
     from generator.live import session as sessions  # noqa: PLC0415
+    from generator.live.failures import KubeError  # noqa: PLC0415
 
     try:
         sessions.programs()
         folder = sessions.folder(fit((urlsplit(kube.server).netloc or "cluster").replace(":", "-"), 60), client)
         public = sessions.public_key(folder)
         with live.answers(kube):
-            if clients.put(kube, client, public):
+            if clients.put(kube, client, public, replace=named):
                 tell("key", f"client {client} had the key of another machine, which cannot connect again", client=client)
     except sessions.NoSsh as error:
         cure = "Install OpenSSH's client: apt-get install openssh-client, dnf install openssh-clients; macOS and Windows have it."
         raise InputError(Problem("SshMissing", "PATH", str(error), cure)) from error
+    except sessions.BadKey as error:
+        raise InputError(Problem("KeyUnusable", str(error.place), str(error), "Delete it; a new one is made.")) from error
     except OSError as error:
         cure = "Name a folder of your own, as in XDG_STATE_HOME=$HOME/.local/state."
         raise InputError(
@@ -106,16 +112,22 @@ def introduced(kube: Kube, client: str, tell: Tell) -> tuple[Path, str]:
         ) from error
     except clients.Unusable as error:
         raise InputError(Problem("ClientUnusable", f"GefyraClient {client}", str(error), "Give another one with --client.")) from error
+    except clients.NoClients as error:
+        cure = "Install it as docs/install.md says, or give the --context of a cluster that has it."
+        raise InputError(Problem("NotInstalled", kube.server, "bascule is not installed in this cluster", cure)) from error
+    except KubeError as error:
+        cure = "Try again; what the API server, or a webhook that it asks, says of itself is in their logs."
+        raise InputError(Problem("ClusterUnreachable", kube.server, str(error), cure)) from error
     return folder, public
 
 
 @contextmanager
-def held(kube: Kube, context: str | None, client: str, tell: Tell) -> Iterator[Held]:
-    """The client is there with the key of this machine, and a session of it runs within the block. Raises InputError."""
+def held(kube: Kube, context: str | None, client: str, tell: Tell, *, named: bool) -> Iterator[Held]:
+    """The client is there with the key of this machine, and a session of it runs within the block. named: as above. Raises InputError."""
     from generator.live import client as clients  # noqa: PLC0415  # only when a connection is held
     from generator.live import session as sessions  # noqa: PLC0415
 
-    folder, public = introduced(kube, client, tell)
+    folder, public = introduced(kube, client, tell, named=named)
     session = sessions.Session(
         folder,
         command(context),

@@ -76,13 +76,23 @@ def _innermost(error: BaseException) -> str:
 
 def leader(kube: Kube, now: str) -> Leader | None:
     """Who leads; None when nobody does, or when the account may not know. Raises InputError (ClusterUnreachable)."""
-    from generator.live.failures import Forbidden, NotFound  # noqa: PLC0415  # see above
+    try:
+        return known_leader(kube, now)
+    except InputError as error:
+        if error.problems[0].code != "ClusterForbidden":
+            raise
+    return None
+
+
+def known_leader(kube: Kube, now: str) -> Leader | None:
+    """Who leads, None when nobody does. Raises InputError (ClusterUnreachable; ClusterForbidden when the account may not know)."""
+    from generator.live.failures import NotFound  # noqa: PLC0415  # see above
     from generator.live.lease import DURATION, LEASE  # noqa: PLC0415
 
     try:
-        with answers(kube, but=(NotFound, Forbidden)):
+        with answers(kube, but=(NotFound,)):
             spec = kube.get(LEASE).get("spec") or {}
-    except (NotFound, Forbidden):
+    except NotFound:
         return None
     age = seconds_between(spec.get("renewTime") or "", now)
     lasts = (spec.get("leaseDurationSeconds") or DURATION) + _LATE

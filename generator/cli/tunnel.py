@@ -7,7 +7,8 @@ import sys
 
 import click
 
-from generator.cli import live, view
+from generator.cli import live
+from generator.errors import InputError, Problem
 
 
 def command(context: str | None) -> list[str]:
@@ -19,8 +20,7 @@ def command(context: str | None) -> list[str]:
 @click.command(hidden=True)
 @click.option("--context", metavar="NAME", help="Of the kubeconfig.")
 @click.option("--parent", type=int, required=True, help="The process with which it ends.")
-@click.pass_context
-def tunnel(ctx: click.Context, context: str | None, parent: int) -> None:
+def tunnel(context: str | None, parent: int) -> None:
     """Pump standard input and output to and from the relay. For ssh, as ProxyCommand.
 
     Exit code 0 when one side has ended; 2 if there is no way to the relay.
@@ -30,10 +30,11 @@ def tunnel(ctx: click.Context, context: str | None, parent: int) -> None:
 
     kube = live.account(context)
     try:
-        portforward.forward(kube, client.RELAY_POD, client.RELAY_PORT, 0, 1, lambda: _alive(parent))
+        with live.answers(kube):
+            portforward.forward(kube, client.RELAY_POD, client.RELAY_PORT, 0, 1, lambda: _alive(parent))
     except KubeError as error:
-        view.fail(str(error))
-        ctx.exit(2)
+        cure = f"`kubectl -n {client.RELAY_POD.namespace} get pod {client.RELAY_POD.name}` shows how it is; docs/install.md installs it."
+        raise InputError(Problem("RelayUnreachable", str(client.RELAY_POD), str(error), cure)) from error
 
 
 def _alive(process: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 from typing import Final, NamedTuple
 
 from generator.cluster.snapshot import Key, Obj
@@ -16,14 +15,20 @@ RELAY: Final = Key("ConfigMap", CONTROL_NAMESPACE, "bascule-relay")
 """Who listens, written by the operator; there where the relay is installed."""
 RELAY_POD: Final = Key("Pod", CONTROL_NAMESPACE, "bascule-relay-0")
 RELAY_PORT: Final = 2222
+_SERVER_FAILED: Final = 500
+"""HTTP statuses from here on say nothing of what was asked (RFC 9110, section 15.6)."""
 
 
 class NotYet(BasculeError):
     """The operator has not done its part yet; says what is missing."""
 
 
+class NoClients(BasculeError):
+    """The cluster does not know what a client is."""
+
+
 class Unusable(BasculeError):
-    """The client of that name is not one of the relay's, or the cluster does not take it."""
+    """The client of that name is not one of the relay's, is another machine's, or the cluster does not take it."""
 
 
 class Access(NamedTuple):
@@ -40,8 +45,11 @@ def key_of_client(name: str) -> Key:
     return Key("GefyraClient", CONTROL_NAMESPACE, name)
 
 
-def put(kube: Kube, name: str, public: str) -> bool:
-    """Let the client be there with this public key; whether another key stood in its place. Raises Unusable, KubeError."""
+def put(kube: Kube, name: str, public: str, *, replace: bool) -> bool:
+    """Let the client be there with this public key; whether another key stood in its place.
+
+    replace: take the place of another key. Raises Unusable, NoClients, KubeError.
+    """
     key, parameter = key_of_client(name), {"publicKey": public}
     metadata = {"name": name, "namespace": CONTROL_NAMESPACE}
     fresh = {"apiVersion": API_VERSION, "kind": "gefyraclient", "metadata": metadata, "provider": "relay", "providerParameter": parameter}
@@ -49,18 +57,33 @@ def put(kube: Kube, name: str, public: str) -> bool:
         try:
             found = kube.get(key)
         except NotFound:
-            with contextlib.suppress(Conflict):
-                kube.create(fresh)
+            if _created(kube, fresh):
                 return False
             found = kube.get(key)
         if found["provider"] != "relay":
             raise Unusable(f"it is connected by {found['provider']}")
         before = (found.get("providerParameter") or {}).get("publicKey")
-        if before != public:
+        other = bool(before) and _blob(str(before)) != _blob(public)
+        if other and not replace:
+            raise Unusable(f"it is used from another machine; --client {name} takes it over")
+        if other or not before:
             kube.merge(key, {"providerParameter": parameter})
     except (Invalid, NotFound, Refused) as error:
+        if error.status >= _SERVER_FAILED:
+            raise
         raise Unusable(str(error)) from error
-    return bool(before) and before != public
+    return other
+
+
+def _created(kube: Kube, fresh: Obj) -> bool:
+    """Whether it is made; not if another command was faster."""
+    try:
+        kube.create(fresh)
+    except Conflict:
+        return False
+    except NotFound as error:
+        raise NoClients(str(error)) from error
+    return True
 
 
 def access(kube: Kube, name: str, public: str) -> Access:

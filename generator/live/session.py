@@ -37,6 +37,14 @@ class NoSsh(BasculeError):
     """OpenSSH's client is not on this machine."""
 
 
+class BadKey(BasculeError):
+    """The key in the folder cannot be used; says why. place: its file."""
+
+    def __init__(self, place: Path, why: str) -> None:
+        super().__init__(why)
+        self.place = place
+
+
 def programs() -> tuple[str, str]:
     """Paths of ssh and ssh-keygen. Raises NoSsh."""
     ssh, keygen = shutil.which("ssh"), shutil.which("ssh-keygen")
@@ -56,7 +64,7 @@ def folder(cluster: str, client: str) -> Path:
 
 
 def public_key(at: Path) -> str:
-    """The public half of the key in the folder; both are made the first time, and the private one never leaves it. Raises NoSsh."""
+    """The public half of the key in the folder; both are made the first time, and the private one never leaves it. Raises NoSsh, BadKey."""
     key = at / "id_ed25519"
     if not key.exists():
         with tempfile.TemporaryDirectory(dir=at) as fresh:
@@ -64,8 +72,10 @@ def public_key(at: Path) -> str:
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)  # noqa: S603  # no text of others
             with contextlib.suppress(FileExistsError):  # of two commands that begin at once, one made it
                 os.link(f"{fresh}/key", key)
-    command = [programs()[1], "-y", "-f", str(key)]
-    said = subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True)  # noqa: S603  # as above
+    command = [programs()[1], "-y", "-P", "", "-f", str(key)]
+    said = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)  # noqa: S603  # as above
+    if said.returncode:
+        raise BadKey(key, _last(said.stderr, "it cannot be read"))
     return " ".join(said.stdout.split()[:2])
 
 
@@ -133,19 +143,28 @@ class Session:
     def run(self, stop: threading.Event) -> None:
         """Connect, and again whenever the connection ends, until `stop` is set."""
         pause = FIRST
-        with tempfile.TemporaryDirectory(prefix="bascule-") as name:  # a socket's path has room for 104 characters at most
-            while not stop.is_set():
-                began = time.monotonic()
-                why = self._once(Path(name), stop)
-                if stop.is_set():
-                    return
-                lasted = time.monotonic() - began > LAST
-                if (lasted or why == self._why) and why != self._said:  # what passes by itself at once is not told
-                    self._say(why)
-                    self._said = why
-                self._why = why
-                pause = FIRST if lasted else min(2 * pause, LAST)
-                stop.wait(pause)
+        while not stop.is_set():
+            began = time.monotonic()
+            why = self._tried(stop)
+            if stop.is_set():
+                return
+            lasted = time.monotonic() - began > LAST
+            if (lasted or why == self._why) and why != self._said:  # what passes by itself at once is not told
+                self._say(why)
+                self._said = why
+            self._why = why
+            pause = FIRST if lasted else min(2 * pause, LAST)
+            stop.wait(pause)
+
+    def _tried(self, stop: threading.Event) -> str:
+        """As `_once`, whatever goes wrong: a full disk, a program that is gone, an answer of another form."""
+        try:
+            with tempfile.TemporaryDirectory(prefix="bascule-") as name:  # a socket's path has room for 104 characters at most
+                return self._once(Path(name), stop)
+        except (BasculeError, OSError) as error:
+            return f"no connection to the relay: {error}"
+        except Exception as error:  # noqa: BLE001  # without this thread nothing would say what is wrong
+            return f"no connection to the relay: {type(error).__name__}: {error}"
 
     def _once(self, run: Path, stop: threading.Event) -> str:
         """One connection, from its beginning to its end; why it ended."""
@@ -158,7 +177,6 @@ class Session:
         (run / "certificate").write_text(f"{access.certificate.strip()}\n")
         (run / "known_hosts").write_text(f"{HOST} {access.host_key.strip()}\n")
         control = run / "control"
-        control.unlink(missing_ok=True)
         command = [programs()[0], *options(self._at / "id_ed25519", run, self._tunnel), "-M", "-N", f"{access.user}@{HOST}"]
         with (run / "said").open("w+") as said:
             settings = {**os.environ, "SHELL": "/bin/sh"}  # with which ssh runs its ProxyCommand
@@ -174,8 +192,8 @@ class Session:
                 process.terminate()
                 process.wait()
             said.seek(0)
-            lines = said.read().strip().splitlines()
-        return f"the connection to the relay ended: {lines[-1] if lines else 'without a word'}"
+            lines = said.read()
+        return f"the connection to the relay ended: {_reason(lines)}"
 
     def _settle(self, control: Path, access: Access) -> None:
         """Take back what is not wanted any more, ask for what is not held."""
@@ -197,6 +215,15 @@ class Session:
                 self._held = {**self._held, port: local}
 
 
+def _reason(said: str) -> str:
+    """Why ssh ended: what the tunnel below it says is nearer to it than what ssh makes of that."""
+    return next((line for line in said.splitlines() if line.startswith("error")), "") or _last(said, "without a word")
+
+
+def _last(said: str, nothing: str) -> str:
+    return (said.strip().splitlines() or [nothing])[-1]
+
+
 def _spec(access: Access, port: int, local: int) -> str:
     host = f"[{access.address}]" if ":" in access.address else access.address
     return f"{host}:{port}:127.0.0.1:{local}"
@@ -204,9 +231,9 @@ def _spec(access: Access, port: int, local: int) -> str:
 
 def _word(control: Path, word: str, spec: str) -> str:
     """A word to the running ssh; what it says against it, "" if nothing."""
-    command = [programs()[0], "-F", os.devnull, "-o", f"ControlPath={control}", "-O", word, "-R", spec, HOST]
+    command = [programs()[0], "-F", os.devnull, "-o", f"ControlPath={_quoted(str(control), 'ControlPath')}", "-O", word, "-R", spec, HOST]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603  # numbers and our own address
     except subprocess.TimeoutExpired:
         return "the connection to the relay does not answer"
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["ssh gave no reason"])[-1]
+    return "" if done.returncode == 0 else _last(done.stderr, "ssh gave no reason")

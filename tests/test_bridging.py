@@ -1,0 +1,163 @@
+"""What a command writes: a bridge beside other writers and over one that is there already, and the client of this machine."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from click.testing import CliRunner
+
+from generator.cli import bridging, holding, main
+from generator.cluster.snapshot import Obj
+from generator.errors import InputError
+from generator.live import session
+from tests.session_lab import kubeconfig
+from tests.small_api import Api, small_api
+from tests.test_bridge_command import asked
+
+AT = f"/apis/gefyra.dev/v1/namespaces/gefyra/gefyrabridges/{asked()['metadata']['name']}"
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """An API server."""
+    with small_api() as found:
+        yield found
+
+
+@pytest.mark.parametrize(("faster", "taken"), [(1, True), (100, False)])
+def test_another_writer_is_faster(api: Api, faster: int, taken: bool) -> None:
+    """The operator writes between our look and our word: it is read again, and what the operator wrote stays; not for ever."""
+    api.keep(asked())
+    written: list[str] = []
+
+    def operator(method: str, _path: str) -> int:
+        if method == "PUT" and len(written) < faster:
+            written.append(_path)
+            api.keep({**api.objects[AT], "clusterEndpoint": {"8080": f"a:{len(written)}"}})
+        return 0
+
+    api.before = operator
+    if taken:
+        bridging._write(api.kube, asked(fallback="error"))
+    else:
+        with pytest.raises(bridging._Declined, match="modified"):
+            bridging._write(api.kube, asked(fallback="error"))
+    assert api.objects[AT]["clusterEndpoint"] == {"8080": f"a:{len(written)}"}
+    assert (api.objects[AT]["providerParameter"]["fallback"] == "error") == taken
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+def test_who_takes_a_bridge_up_decides_how_long_it_waits(api: Api, held: bool, before: bool) -> None:
+    """One that is detached now stays without its client, also when a command held it before; other annotations are kept."""
+    old = asked(held=before)
+    old["metadata"]["annotations"] = {**old["metadata"].get("annotations", {}), "a.example/b": "c"}
+    api.keep(old)
+    bridging._write(api.kube, asked(held=held))
+
+    assert api.objects[AT]["metadata"]["annotations"] == {"a.example/b": "c", **({"bascule.dev/away-grace": "60"} if held else {})}
+
+
+def test_a_refusal_of_before_is_not_this_bridges(api: Api) -> None:
+    """What was refused once is judged anew, also when the same is asked for again; its port is kept."""
+    condition = {"type": "Accepted", "status": "False", "reason": "RuleIdentical", "message": "bob has it"}
+    refused: Obj = {**asked(), "state": "ERROR", "status": {"conditions": [condition]}, "clusterEndpoint": {"8080": "a:1"}}
+    api.keep(refused)
+    assert bridging._refusal(api.objects[AT])
+    bridging._write(api.kube, asked())
+
+    assert not bridging._refusal(api.objects[AT])
+    assert api.objects[AT]["clusterEndpoint"] == {"8080": "a:1"}
+
+
+@pytest.mark.parametrize(("status", "said"), [(404, "; no operator runs here"), (403, "may not see whether an operator runs"), (500, "")])
+def test_whether_an_operator_is_waited_for(api: Api, status: int, said: str) -> None:
+    """That none runs is said where it is known; an account that may not see the Lease is told that, and one without an answer nothing."""
+    api.before = lambda _method, _path: status
+    assert said in (found := bridging._nobody(api.kube))
+    assert bool(found) == bool(said)
+
+
+# ---- the client
+
+CLIENT = "/apis/gefyra.dev/v1/namespaces/gefyra/gefyraclients/alice"
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this machine keeps its keys."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def introduced(api: Api, *, named: bool = False) -> list[str]:
+    """What is told while alice's client is made sure of."""
+    told: list[str] = []
+    holding.introduced(api.kube, "alice", lambda event, *_, **__: told.append(event), named=named)
+    return told
+
+
+def refused(api: Api) -> str:
+    """Why her client cannot be used."""
+    with pytest.raises(InputError) as caught:
+        introduced(api)
+    return str(caught.value)
+
+
+def test_two_machines_of_one_name(api: Api, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second does not put the first off without being told to: with --client it does, and says so."""
+    assert introduced(api) == introduced(api) == []
+    first = api.objects[CLIENT]
+    monkeypatch.setenv("XDG_STATE_HOME", str(state / "another"))
+
+    assert "ClientUnusable: GefyraClient alice: it is used from another machine; --client alice takes it over" in refused(api)
+    assert api.objects[CLIENT] == first
+    assert introduced(api, named=True) == ["key"]
+    assert api.objects[CLIENT]["providerParameter"] != first["providerParameter"]
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "said"),
+    [
+        ("POST", 404, "NotInstalled"),
+        ("POST", 422, "ClientUnusable"),
+        ("POST", 403, "ClusterForbidden"),
+        ("GET", 500, "ClusterUnreachable"),
+        ("POST", 500, "ClusterUnreachable"),
+    ],
+)
+def test_why_there_is_no_client(api: Api, state: Path, method: str, status: int, said: str) -> None:
+    """Where bascule is not installed, it is said how; a server that fails says nothing of the client."""
+    api.before = lambda asked_, _path: status if asked_ == method else 0
+    why = refused(api)
+
+    assert f"{said}: " in why
+    assert ("docs/install.md" in why) == (said == "NotInstalled")
+
+
+@pytest.mark.parametrize("damage", ["empty", "passphrase"])
+def test_a_key_that_cannot_be_used(api: Api, state: Path, damage: str) -> None:
+    """Its file is named, and what to do; nothing asks for a passphrase."""
+    key = session.folder(urlsplit(api.kube.server).netloc.replace(":", "-"), "alice") / "id_ed25519"
+    introduced(api)
+    if damage == "empty":
+        key.write_text("")
+    else:
+        subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(key)], check=True, capture_output=True)
+    why = refused(api)
+
+    assert f"KeyUnusable: {key}: " in why
+    assert "Delete it" in why
+
+
+def test_no_way_to_the_relay(api: Api, tmp_path: Path) -> None:
+    """What ssh hears of its tunnel begins with a code and the Pod."""
+    (tmp_path / "kubeconfig").write_text(kubeconfig(int(api.kube.server.rpartition(":")[2])))
+    done = CliRunner().invoke(main, ["tunnel", "--parent", "1"], env={"KUBECONFIG": str(tmp_path / "kubeconfig")})
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error RelayUnreachable: Pod gefyra/bascule-relay-0: ")
