@@ -103,6 +103,9 @@ def become(path: str, program: tuple[str, ...], values: Mapping[str, str]) -> No
         if "\0" in value or "=" in name:
             cure = "A process cannot have it; leave it out of the container's env and envFrom."
             raise InputError(Problem("OptionInvalid", f"variable {name}", "its value has a NUL, or its name an =", cure))
+    from generator.live import credentials  # noqa: PLC0415  # loaded already
+
+    credentials.forget()  # what would be done at exit
     try:
         os.execve(path, program, {**os.environ, **values})  # noqa: S606  # that is what it is for
     except OSError as error:
