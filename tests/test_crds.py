@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from generator.cli.apply import DEFAULTS as KNOWN
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj
 from generator.live.failures import Invalid
 from generator.live.kube import Kube, path
@@ -106,6 +107,13 @@ providerParameter:
   allowSharedVolumes: true
   carrierImage: registry.example/carrier2:1
 """
+
+
+def test_apply_knows_what_the_server_puts_in() -> None:
+    """Else a file without these fields would seem to change each time what is there."""
+    fields = CRDS["gefyrabridge"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    found = {name: field["default"] for name, field in fields.items() if "default" in field}
+    assert found == {**KNOWN, "state": "REQUESTED"}
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 _ASKED: Final = ("GefyraBridgeMount", "GefyraBridge")
 """What is applied, in this order: a mount before its bridges."""
+DEFAULTS: Final[Obj] = {
+    "provider": "carrier2",
+    "portMappings": [],
+    **dict.fromkeys(("target", "targetNamespace", "targetContainer", "client", "destinationIP"), ""),
+}
+"""What the server puts into a bridge where a file leaves it out (overlays/base/crds/gefyrabridges.yaml)."""
 _PAUSE: Final = 0.3
 """Seconds between two rounds: each is a few lists."""
 _WRITES: Final = 16
@@ -69,6 +75,7 @@ def _written(old: Obj | None, obj: Obj) -> Obj:
     if old is None:
         return plain
     kept: Obj = {k: old[k] for k in ("state", "stateTransitions", "status", "clusterEndpoint") if k in old and not obj.get(k)}
+    kept |= {k: v for k, v in DEFAULTS.items() if k not in obj and old.get(k) == v}
     metadata = dict(old["metadata"])
     for part in ("labels", "annotations"):
         if both := {**(metadata.get(part) or {}), **(obj["metadata"].get(part) or {})}:
