@@ -52,6 +52,8 @@ class Lab:
             self.manage(add=name)
             self.cluster.apply("\n---\n".join([*(user(name, who) for who in ("alice", "bob")), *(f"{y}" for y in yaml)]))
             self.cluster.kubectl("wait", "-n", name, "--for=condition=Ready", "pod", "--all", f"--timeout={PATIENCE:.0f}s")
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(space.wait_for_proxy, space.objects("Service")))
             yield space
         finally:
             for kind in ("gefyrabridges", "gefyrabridgemounts"):
@@ -91,6 +93,17 @@ class Namespace:
     def address(self, service: str) -> str:
         """The cluster IP of a Service."""
         return str(self.lab.kube.get(Key("Service", self.name, service))["spec"]["clusterIP"])
+
+    def wait_for_proxy(self, service: Obj) -> None:
+        """Return once kube-proxy, which is up to a second behind, refuses no connection to the first port any more, or after five seconds."""
+        address, port = service["spec"].get("clusterIP"), service["spec"]["ports"][0]
+        refused = 7  # curl's exit code; one that is taken, and then silent, ends with 28
+        command = self.lab.cluster.inside("curl", "-s", "-m", "0.3", f"telnet://{address}:{port['port']}")
+        end = time.monotonic() + 5
+        while address != "None" and port.get("protocol", "TCP") == "TCP" and time.monotonic() < end:
+            if subprocess.run(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, check=False).returncode != refused:
+                return
+            time.sleep(0.05)
 
     def wanted(self, name: str, target: str, match: Sequence[Obj], user: str = "", **more: Any) -> Obj:
         """A bridge as a user writes it: the requests that meet all conditions go to the process of `user`, by default of its own name."""
