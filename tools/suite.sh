@@ -3,14 +3,14 @@
 #
 #   tools/suite.sh .venv/bin/pytest
 set -euo pipefail
-set -m # else what runs in the background could not be interrupted, and nor could what it starts
 
+pytest=(env --default-signal=INT,QUIT,HUP "$@") # a shell has them ignored in what it starts in the background
 log=$(mktemp)
 trap 'rm -f "$log"; kill "$others" 2>/dev/null || true' EXIT
-nice -n 10 "$@" -m "not node" >"$log" 2>&1 &
+nice -n 10 "${pytest[@]}" -m "not node" >"$log" 2>&1 &
 others=$!
 failed=0
-"$@" -m node || failed=1
+"${pytest[@]}" -m node || failed=1
 wait "$others" || failed=1
 echo "--- beside it, without a whole cluster:"
 cat "$log"

@@ -95,7 +95,7 @@ class Namespace:
         return str(self.lab.kube.get(Key("Service", self.name, service))["spec"]["clusterIP"])
 
     def wait_for_proxy(self, service: Obj) -> None:
-        """Return once kube-proxy, which is up to a second behind, refuses no connection to the first port any more, or after five seconds."""
+        """Return once kube-proxy, which is up to a second behind, leads to the first port, or after five seconds."""
         address, port = service["spec"].get("clusterIP"), service["spec"]["ports"][0]
         refused = 7  # curl's exit code; one that is taken, and then silent, ends with 28
         command = self.lab.cluster.inside("curl", "-s", "-m", "0.3", f"telnet://{address}:{port['port']}")
