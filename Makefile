@@ -23,7 +23,8 @@ demo: .venv/demo.stamp ## see it work on a bundled example: no cluster, only Pyt
 test: ## all that CI runs: lint and every test; brings what the machine lacks
 	@tools/bootstrap.sh test
 	@$(MAKE) --no-print-directory lint
-	tools/suite.sh $(BIN)/pytest
+	env --default-signal=INT,QUIT,HUP $(BIN)/pytest -m "not node"
+	env --default-signal=INT,QUIT,HUP $(BIN)/pytest -m node
 
 check: lint ## what a commit must pass: lint and the golden files; seconds
 	$(BIN)/pytest tests/test_golden.py tests/test_purity.py
