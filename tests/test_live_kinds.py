@@ -221,8 +221,11 @@ def shadows(space: Namespace, workload_name: str) -> set[str]:
 
 
 def asked(lab: Lab, url: str, *arguments: str) -> Obj:
-    """What the application answers."""
-    done = subprocess.run(lab.cluster.inside("curl", "-sS", "-m", "30", *arguments, url), capture_output=True, text=True, check=False)
+    """What the application answers. kube-proxy may be late; tests/test_zero_loss.py counts what is lost."""
+    late = ("--retry", "5", "--retry-connrefused", "--retry-delay", "1")
+    done = subprocess.run(
+        lab.cluster.inside("curl", "-sS", "-m", "30", *late, *arguments, url), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     result: Obj = json.loads(done.stdout)
     return result

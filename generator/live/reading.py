@@ -156,8 +156,11 @@ def instead(live: Mapping[Key, Obj], written: Iterable[Obj]) -> tuple[Obj, ...]:
 
 def _over(live: Obj, obj: Obj) -> Obj:
     ours = key_of(obj).kind in OUR_KINDS.values()
-    stays = ("creationTimestamp", "resourceVersion") if ours else ("creationTimestamp", "resourceVersion", "uid", "ownerReferences")
+    stays = ("creationTimestamp", "resourceVersion", "ownerReferences", *(() if ours else ("uid",)))
     metadata = {k: live["metadata"][k] for k in stays if k in live["metadata"]}
+    for part in ("labels", "annotations"):  # what others have added stays
+        if both := {**(live["metadata"].get(part) or {}), **(obj["metadata"].get(part) or {})}:
+            metadata[part] = both
     written = ("status", "state", "stateTransitions", "clusterEndpoint", "providerConfig", "serviceAccountName") if ours else ("status",)
     return {**obj, **{k: live[k] for k in written if k in live and not obj.get(k)}, "metadata": {**obj["metadata"], **metadata}}
 
