@@ -16,6 +16,8 @@ import pytest
 
 from tests.live.lab import Lab, Load, Namespace, header, prefix, until, workload
 
+pytestmark = pytest.mark.long
+
 RUNS = 5
 REST = 3.0
 """Seconds of load before and after, so that a loss shows that comes late."""
