@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = str(ROOT)
 
 from generator.cli.asking import relay_ports  # noqa: E402
+from generator.cluster.relay import POD, REPORT  # noqa: E402
 from generator.cluster.snapshot import Key  # noqa: E402
 from generator.live import client as clients  # noqa: E402
 from generator.live import session as sessions  # noqa: E402
@@ -100,7 +101,7 @@ def one_laptop(lab: Lab, shop: Namespace, rounds: int, folder: Path) -> None:
         made = stack.enter_context(alice.bridge("deployment/web", "-n", shop.name, *ports, "--header", "x-user=alice"))
         made.told("active")
         (bridge,) = lab.kube.list_objects("GefyraBridge", "gefyra", "gefyra.dev/client=alice")[0]
-        address = lab.kube.get(clients.RELAY)["data"]["address"]
+        address = lab.kube.get(REPORT)["data"]["address"]
         port = {local: remote for remote, local in relay_ports(bridge).items()}
         ways = {
             "relay": (f"http://{address}:{port[HTTP]}/", f"http://{address}:{port[FILES]}/big"),
@@ -220,7 +221,7 @@ def _connected(made: dict[str, sessions.Session], threads: list[threading.Thread
 
 def memory(lab: Lab) -> float:
     """MiB that the processes of the relay's Pod hold, shared pages by their share (proc_pid_smaps_rollup(5))."""
-    uid = lab.kube.get(clients.RELAY_POD)["metadata"]["uid"]
+    uid = lab.kube.get(POD)["metadata"]["uid"]
     total = 0
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

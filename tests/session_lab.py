@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pykube
 from websockets.exceptions import ConnectionClosed
@@ -79,6 +80,20 @@ def tls_of(folder: Path) -> ssl.SSLContext:
 
 
 @contextmanager
+def channels(speak: Callable[[ServerConnection], None], protocol: str, **more: Any) -> Iterator[int]:
+    """The port of a server of websockets of that protocol, in whose connections `speak` speaks. more: as `serve` takes it."""
+    protocols = [Subprotocol(protocol)]
+    with serve(speak, "127.0.0.1", 0, subprotocols=protocols, compression=None, max_size=None, **more) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.socket.getsockname()[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def port_forward(to: int, seen: list[str] | None = None, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """The port of an API server that knows port-forward alone, v4.channel.k8s.io, to a port of this machine.
 
@@ -116,15 +131,8 @@ def port_forward(to: int, seen: list[str] | None = None, tls: ssl.SSLContext | N
                 made.shutdown(socket.SHUT_RDWR)
             back.join()
 
-    protocols = [Subprotocol("v4.channel.k8s.io")]
-    with serve(pump, "127.0.0.1", 0, subprotocols=protocols, compression=None, max_size=None, ssl=tls) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server.socket.getsockname()[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    with channels(pump, "v4.channel.k8s.io", ssl=tls) as port:
+        yield port
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 from generator.asked.client import decode_client
 from generator.cluster.snapshot import Key, Obj, key_of
 from generator.connections.accounts import account as account_of
-from generator.live.clients import give_account
+from generator.live.accounts import give_account
 from generator.live.failures import Forbidden, KubeError
 from generator.live.kube import Kube, path
 from tests.cluster.cluster import Cluster, cluster

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.http11 import Request, Response
-from websockets.sync.server import ServerConnection, serve
-from websockets.typing import Subprotocol
+from websockets.sync.server import ServerConnection
 
 from generator.cluster.snapshot import Key
 from generator.live.deliver import run
 from generator.live.failures import Forbidden, KubeError, Refused, Unreachable
-from tests.session_lab import kube
+from tests.session_lab import channels, kube
 
 POD = Key("Pod", "shop", "web-0")
 
@@ -39,15 +37,8 @@ def server(answer: Callable[[bytes], list[bytes]], refusal: int = 0) -> Iterator
     def first(websocket: ServerConnection, _: Request) -> Response | None:
         return websocket.respond(refusal, '{"message": "not you"}') if refusal else None
 
-    protocols = [Subprotocol("v5.channel.k8s.io")]
-    with serve(one, "127.0.0.1", 0, subprotocols=protocols, compression=None, max_size=None, process_request=first) as found:
-        thread = threading.Thread(target=found.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield found.socket.getsockname()[1]
-        finally:
-            found.shutdown()
-            thread.join()
+    with channels(one, "v5.channel.k8s.io", process_request=first) as port:
+        yield port
 
 
 def result(status: str, message: str = "") -> bytes:

@@ -23,7 +23,7 @@ import ruamel.yaml
 from generator.asked.client import decode_client
 from generator.cluster.snapshot import Key, Obj, key_of, labels_of
 from generator.connections.accounts import account_name
-from generator.live.clients import give_account
+from generator.live.accounts import give_account
 from generator.live.failures import KubeError, NotFound
 from generator.live.farewell import FINALIZER
 from generator.live.kube import Kube

@@ -256,44 +256,23 @@ def test_a_bridge_that_is_deleted_by_another(kube: Kube, relay: Relay, process: 
         assert made.end() == 1
 
 
+def a_path(name: str, process: int) -> tuple[str, ...]:
+    """Alice bridges one path."""
+    where = ("bridge", "deployment/web", "-n", "shop", "--client", "alice")
+    return (*where, "--path", f"/{name}", "--port", f"8080:{process}", "--name", name)
+
+
 def test_one_connection_for_detached_bridges(kube: Kube, relay: Relay, process: int) -> None:
     """`connect` leads to each as it comes, gives back what goes, leaves alone what another command holds, and its end leaves all."""
     bascule(*ALICE, "--port", f"8080:{process}", "--name", "one", "--detach")
     with running("connect", "--client", "alice") as made:
         made.told("bridge", bridge="one", state="ACTIVE")
-        bascule(
-            "bridge",
-            "deployment/web",
-            "-n",
-            "shop",
-            "--client",
-            "alice",
-            "--path",
-            "/two",
-            "--port",
-            f"8080:{process}",
-            "--name",
-            "two",
-            "--detach",
-        )
+        bascule(*a_path("two", process), "--detach")
         made.told("bridge", bridge="two", state="ACTIVE")
         at = {o["metadata"]["name"]: ports(o)[0] for o in bridges(kube)}
         assert ask(at["two"], "/two").endswith(b"hello")
         made.told("request", bridge="two", path="/two")
-        with running(
-            "bridge",
-            "deployment/web",
-            "-n",
-            "shop",
-            "--client",
-            "alice",
-            "--path",
-            "/three",
-            "--port",
-            f"8080:{process}",
-            "--name",
-            "three",
-        ) as held:
+        with running(*a_path("three", process)) as held:
             held.told("active")
             assert held.end() == 0
         kube.delete(Key("GefyraBridge", "gefyra", "one"))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator.live.client import RELAY_POD
+from generator.cluster.relay import POD
 from generator.live.failures import KubeError, Refused
 from generator.live.kube import Kube
 from generator.live.portforward import forward
@@ -32,7 +32,7 @@ class Ends:
     def _run(self, account: Kube, port: int, far: socket.socket) -> None:
         with far, far.dup() as back:
             try:
-                forward(account, RELAY_POD, port, far.fileno(), back.fileno(), lambda: self.alive)
+                forward(account, POD, port, far.fileno(), back.fileno(), lambda: self.alive)
             except KubeError as error:
                 self.error = error
             with suppress(OSError):

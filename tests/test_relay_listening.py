@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from generator.cluster.relay import REPORT
 from generator.cluster.snapshot import Key, Obj
 from generator.live import connections
 from generator.live import relay as live
 from generator.live.kube import Kube
 from generator.live.mirror import Mirror
-from generator.live.relay import CONFIGMAP, PATIENCE, Heard, Listener, told, used
+from generator.live.relay import PATIENCE, Heard, Listener, told, used
 from generator.live.relaykeys import line
 from generator.names import RELAY_FIRST, RELAY_PORTS
 from tests.cluster.cluster import Cluster
@@ -143,7 +144,7 @@ def installed(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Clus
 def admin(installed: Cluster) -> Kube:
     """The administrator; the ConfigMap is as the overlay makes it."""
     made = account(installed.kubeconfig)
-    made.merge(CONFIGMAP, {"data": None})
+    made.merge(REPORT, {"data": None})
     return made
 
 
@@ -152,22 +153,22 @@ def test_news_are_written_once(installed: Cluster, admin: Kube, stub: Relay) -> 
     listener = Listener(account(installed.kubeconfig, OPERATOR), loopback)
     stub.text = "20032\n20033\n80\nx\n99999\n"
     listener.listen({20032, 20034})
-    first = admin.get(CONFIGMAP)
+    first = admin.get(REPORT)
     assert (first["data"]["address"], first["data"]["listening"]) == ("127.0.0.1", "20032 20033")
     assert list(json.loads(first["data"]["away"])) == ["20034"]
     for _ in range(3):
         listener.listen({20034, 20032})
-    assert admin.get(CONFIGMAP) == first
+    assert admin.get(REPORT) == first
     stub.text = "20034\n"
     listener.listen({20032, 20034})
-    assert (admin.get(CONFIGMAP)["data"]["listening"], list(json.loads(admin.get(CONFIGMAP)["data"]["away"]))) == ("20034", ["20032"])
+    assert (admin.get(REPORT)["data"]["listening"], list(json.loads(admin.get(REPORT)["data"]["away"]))) == ("20034", ["20032"])
 
 
 def test_a_new_leader_goes_on_where_the_last_one_was(installed: Cluster, admin: Kube, stub: Relay) -> None:
     """Who was away stays so since then; and when somebody else has written, that is read before the next write."""
     kube = account(installed.kubeconfig, OPERATOR)
     one, other = Listener(kube, loopback), Listener(kube, loopback)
-    admin.merge(CONFIGMAP, {"data": {"away": json.dumps({"20032": THEN})}})
+    admin.merge(REPORT, {"data": {"away": json.dumps({"20032": THEN})}})
     one.listen({20032})
     other.listen({20032})
     stub.text = "20040\n"
@@ -175,7 +176,7 @@ def test_a_new_leader_goes_on_where_the_last_one_was(installed: Cluster, admin: 
     stub.text = "20041\n"
     for _ in range(2):
         other.listen({20032})
-    assert admin.get(CONFIGMAP)["data"] == {"address": "127.0.0.1", "listening": "20041", "away": json.dumps({"20032": THEN})}
+    assert admin.get(REPORT)["data"] == {"address": "127.0.0.1", "listening": "20041", "away": json.dumps({"20032": THEN})}
 
 
 def test_a_relay_that_does_not_answer_is_given_time(installed: Cluster, admin: Kube, stub: Relay) -> None:
@@ -189,14 +190,14 @@ def test_a_relay_that_does_not_answer_is_given_time(installed: Cluster, admin: K
     stub.text = None
     at += PATIENCE - 1
     listener.listen({20032})
-    assert admin.get(CONFIGMAP)["data"]["listening"] == "20032"
+    assert admin.get(REPORT)["data"]["listening"] == "20032"
     at += 1
     listener.listen({20032})
-    found = admin.get(CONFIGMAP)["data"]
+    found = admin.get(REPORT)["data"]
     assert (found["address"], found["listening"], found["away"]) == ("127.0.0.1", "", "{}")
     stub.text = "20032\n"
     listener.listen({20032})
-    assert admin.get(CONFIGMAP)["data"] == {"address": "127.0.0.1", "listening": "20032", "away": "{}"}
+    assert admin.get(REPORT)["data"] == {"address": "127.0.0.1", "listening": "20032", "away": "{}"}
 
 
 def test_the_leader_does_both_where_a_relay_is_installed(installed: Cluster, admin: Kube, stub: Relay) -> None:
@@ -222,12 +223,12 @@ def test_the_leader_does_both_where_a_relay_is_installed(installed: Cluster, adm
         until(lambda: not mirror.waits_for, "the mirror")
         assert not stop.wait(2 * connections.ROUND)
         assert not certified("alice")
-        assert "data" not in admin.get(CONFIGMAP)
+        assert "data" not in admin.get(REPORT)
         leads.set()
         until(lambda: certified("alice"), "a certificate")
-        until(lambda: list(json.loads(admin.get(CONFIGMAP).get("data", {}).get("away", "{}"))) == ["20032"], "who is away")
+        until(lambda: list(json.loads(admin.get(REPORT).get("data", {}).get("away", "{}"))) == ["20032"], "who is away")
         stub.text = "20032\n"
-        until(lambda: admin.get(CONFIGMAP)["data"]["listening"] == "20032", "who listens")
+        until(lambda: admin.get(REPORT)["data"]["listening"] == "20032", "who listens")
         create("bob", 20064)
         connections.changed(Key("GefyraClient", "gefyra", "bob"), asked)
         until(lambda: certified("bob"), "another certificate")

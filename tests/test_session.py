@@ -155,17 +155,23 @@ def test_who_is_not_trusted(server: Sshd, state: Path, process: int, wrong: str)
         assert "Permission denied" in said[0] or "Host key verification failed" in said[0]
 
 
-def test_what_is_not_granted_yet(server: Sshd, state: Path, process: int) -> None:
-    """The operator takes its time, and the API server fails once: it waits, says for what, and connects."""
-    public, port = session.public_key(state), free_port()
-    answers: list[Exception] = [NotYet("the operator"), NotYet("the operator"), Unreachable("no answer")]
+def late(server: Sshd, public: str, answers: list[Exception]) -> Callable[[], Access]:
+    """Who fails in each of these ways, one after the other, and then grants access."""
 
     def access() -> Access:
         if answers:
             raise answers.pop(0)
         return server.access(public)
 
-    with running(state, access) as (made, said):
+    return access
+
+
+def test_what_is_not_granted_yet(server: Sshd, state: Path, process: int) -> None:
+    """The operator takes its time, and the API server fails once: it waits, says for what, and connects."""
+    public, port = session.public_key(state), free_port()
+    answers: list[Exception] = [NotYet("the operator"), NotYet("the operator"), Unreachable("no answer")]
+
+    with running(state, late(server, public, answers)) as (made, said):
         made.want({port: process})
         until(lambda: made.held() == {port}, "the port")
         assert said == ["waiting for the operator"]
@@ -176,12 +182,7 @@ def test_whatever_goes_wrong_it_goes_on(server: Sshd, state: Path, process: int)
     public, port = session.public_key(state), free_port()
     answers: list[Exception] = [KeyError("user"), KeyError("user"), OSError("no room"), session.NoSsh("there is no ssh")]
 
-    def access() -> Access:
-        if answers:
-            raise answers.pop(0)
-        return server.access(public)
-
-    with running(state, access) as (made, said):
+    with running(state, late(server, public, answers)) as (made, said):
         made.want({port: process})
         until(lambda: made.held() == {port}, "the port")
         assert said == ["no connection to the relay: KeyError: 'user'"]

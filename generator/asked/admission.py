@@ -93,12 +93,13 @@ def _decode(snapshot: Snapshot, intent: Intent, memory: Memory, before: Memory) 
         intent.blame(obj, *problems)
         if item is None:
             continue
-        if ended := _ended(item, relay, snapshot.now):
+        gone = _gone_at(item, relay) if isinstance(item, Bridge) else ""
+        if ended := _ended(item, gone, snapshot.now):
             problem, intent.expired[key] = ended
             intent.blame(obj, problem)
             continue
         items.append(item)
-        if ends := [*filter(None, (item.sunset, _gone_at(item, relay)))]:
+        if ends := [*filter(None, (item.sunset, gone))]:
             intent.ends[key] = min(ends, key=lambda end: seconds_between(snapshot.now, end))
     items.sort(key=lambda item: (seniority(item.created), item.name))
     intent.clients.extend(i for i in items if isinstance(i, Client))
@@ -106,25 +107,24 @@ def _decode(snapshot: Snapshot, intent: Intent, memory: Memory, before: Memory) 
     return [i for i in items if isinstance(i, Mount)]
 
 
-def _ended(item: Mount | Bridge | Client, relay: Relay | None, now: str) -> tuple[Problem, str] | None:
-    """What is said of one that is to be removed, and the reason in a few words."""
+def _ended(item: Mount | Bridge | Client, gone: str, now: str) -> tuple[Problem, str] | None:
+    """What is said of one that is to be removed, and the reason in a few words. gone: as `_gone_at` has it."""
     place, kind = str(key_of(item.obj)), type(item).__name__
     if item.sunset and seconds_between(item.sunset, now) >= 0:
         message = f"sunset {item.sunset} has passed at {now}; it is removed"
         return Problem(f"{kind}Expired", place, message, "Create it again with a later sunset."), "its sunset has passed"
-    gone = _gone_at(item, relay)
     if isinstance(item, Bridge) and gone and seconds_between(gone, now) >= 0:
         message = f"{item.owner} has been away for longer than {item.away_grace} s, until {gone}; it is removed"
         return Problem("ClientGone", place, message, "Connect, and create it again."), f"its client has been away for {item.away_grace} s"
     return None
 
 
-def _gone_at(item: Mount | Bridge | Client, relay: Relay | None) -> str:
+def _gone_at(bridge: Bridge, relay: Relay | None) -> str:
     """When a bridge is removed because its client listens on none of its ports; "" while it does, or nobody knows."""
-    ports = {port_at(e) for e in item.endpoints.values()} if isinstance(item, Bridge) and item.provider == "relay" else set()
-    if not isinstance(item, Bridge) or not relay or not ports or not ports <= relay.away.keys() - relay.listening:
+    ports = {port_at(e) for e in bridge.endpoints.values()} if bridge.provider == "relay" else set()
+    if not relay or not ports or not ports <= relay.away.keys() - relay.listening:
         return ""
-    return after(max(relay.away[port] for port in ports), item.away_grace)
+    return after(max(relay.away[port] for port in ports), bridge.away_grace)
 
 
 def _give_up(obj: Obj, grace: int, now: str, intent: Intent) -> None:

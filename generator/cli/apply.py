@@ -17,7 +17,7 @@ from generator.cli.status import PAINT as STATES
 from generator.cli.status import as_text
 from generator.cli.stream import Source, Stream, cluster_options
 from generator.cli.waiting import seconds, until
-from generator.cluster.snapshot import OUR_KINDS, Key, Obj, key_of
+from generator.cluster.snapshot import OUR_KINDS, Key, Obj, key_of, notes_over
 from generator.desired.waking import next_look
 from generator.errors import InputError, Problem
 from generator.plan import plan
@@ -76,11 +76,7 @@ def _written(old: Obj | None, obj: Obj) -> Obj:
         return plain
     kept: Obj = {k: old[k] for k in ("state", "stateTransitions", "status", "clusterEndpoint") if k in old and not obj.get(k)}
     kept |= {k: v for k, v in DEFAULTS.items() if k not in obj and old.get(k) == v}
-    metadata = dict(old["metadata"])
-    for part in ("labels", "annotations"):
-        if both := {**(metadata.get(part) or {}), **(obj["metadata"].get(part) or {})}:
-            metadata[part] = both
-    return {**plain, **kept, "metadata": metadata}
+    return {**plain, **kept, "metadata": {**old["metadata"], **notes_over(old, obj)}}
 
 
 def put(kube: Kube, wish: Wish) -> None:

@@ -17,9 +17,8 @@ from generator.errors import InputError, Problem
 from generator.rules.conditions import rule
 from generator.text.walk import Place
 
-AWAY_GRACE: Final = f"{names.GROUP}/away-grace"
-"""Annotation on a bridge: seconds without its client after which it goes by itself. A command that holds its own bridge sets it."""
 GRACE: Final = "60"
+"""Seconds without its client after which a bridge goes by itself that a command holds."""
 _LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,43}[a-z0-9])?")
 """A client's name: its account is called gefyra-client-NAME, in a label's room."""
 
@@ -91,7 +90,7 @@ def bridge(wanted: Wanted, now: str) -> Obj:
             "name": wanted.name or _name(wanted.client, at, mappings, rules),
             "namespace": names.CONTROL_NAMESPACE,
             "labels": {names.CLIENT: wanted.client},
-            **({"annotations": {AWAY_GRACE: GRACE}} if wanted.held else {}),
+            **({"annotations": {names.AWAY_GRACE: GRACE}} if wanted.held else {}),
         },
         "provider": "carrier2",
         "connectionProvider": "relay",

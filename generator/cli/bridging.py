@@ -14,6 +14,7 @@ from generator.cli.states import Target, judge, pending
 from generator.cli.stream import Source, clock
 from generator.cluster.snapshot import Key, Obj, annotations_of, key_of
 from generator.errors import InputError
+from generator.names import AWAY_GRACE
 
 if TYPE_CHECKING:
     from generator.live.kube import Kube
@@ -55,7 +56,7 @@ def _write(kube: Kube, asked: Obj) -> None:
 
 def _anew(there: Obj) -> Obj:
     """A bridge that is taken up, without what was said of it before, and without the grace that its command of before gave it."""
-    annotations = {name: value for name, value in annotations_of(there).items() if name != asking.AWAY_GRACE}
+    annotations = {name: value for name, value in annotations_of(there).items() if name != AWAY_GRACE}
     kept = {field: value for field, value in there.items() if field not in ("state", "status")}
     return {**kept, "metadata": {**there["metadata"], "annotations": annotations}}
 

@@ -10,7 +10,7 @@ import click
 from generator.cli import asking, color_option, holding, live, signals
 from generator.cluster.snapshot import Obj, annotations_of
 from generator.errors import InputError
-from generator.names import CLIENT, CONTROL_NAMESPACE
+from generator.names import AWAY_GRACE, CLIENT, CONTROL_NAMESPACE
 
 if TYPE_CHECKING:
     from generator.live.kube import Kube
@@ -54,7 +54,7 @@ def mine(objects: list[Obj], client: str) -> dict[str, Obj]:
     return {
         o["metadata"]["name"]: o
         for o in objects
-        if o.get("client") == client and o.get("connectionProvider") == "relay" and asking.AWAY_GRACE not in annotations_of(o)
+        if o.get("client") == client and o.get("connectionProvider") == "relay" and AWAY_GRACE not in annotations_of(o)
     }
 
 

@@ -147,8 +147,8 @@ def held(kube: Kube, context: str | None, client: str, tell: Tell, *, named: boo
                 thread.join()
 
 
-def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+def duration(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     """`--ttl`: a duration or none. A callback of click."""
     from generator.cli.waiting import seconds  # noqa: PLC0415  # one direction of imports
 
-    return None if value is None else seconds(_, __, value)
+    return None if value is None else seconds(ctx, parameter, value)

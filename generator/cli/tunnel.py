@@ -8,6 +8,7 @@ import sys
 import click
 
 from generator.cli import live
+from generator.cluster.relay import POD
 from generator.errors import InputError, Problem
 
 
@@ -31,10 +32,10 @@ def tunnel(context: str | None, parent: int) -> None:
     kube = live.account(context)
     try:
         with live.answers(kube):
-            portforward.forward(kube, client.RELAY_POD, client.RELAY_PORT, 0, 1, lambda: _alive(parent))
+            portforward.forward(kube, POD, client.RELAY_PORT, 0, 1, lambda: _alive(parent))
     except KubeError as error:
-        cure = f"`kubectl -n {client.RELAY_POD.namespace} get pod {client.RELAY_POD.name}` shows how it is; docs/install.md installs it."
-        raise InputError(Problem("RelayUnreachable", str(client.RELAY_POD), str(error), cure)) from error
+        cure = f"`kubectl -n {POD.namespace} get pod {POD.name}` shows how it is; docs/install.md installs it."
+        raise InputError(Problem("RelayUnreachable", str(POD), str(error), cure)) from error
 
 
 def _alive(process: int) -> bool:

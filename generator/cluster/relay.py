@@ -13,6 +13,8 @@ from generator.cluster.times import parse, written
 
 REPORT: Final = Key("ConfigMap", names.CONTROL_NAMESPACE, names.RELAY)
 """It is there if, and only if, the relay is installed."""
+POD: Final = Key("Pod", names.CONTROL_NAMESPACE, f"{names.RELAY}-0")
+"""The only one of its StatefulSet."""
 SERVICE: Final = Key("Service", names.CONTROL_NAMESPACE, names.RELAY)
 """Headless: its name stands in `clusterEndpoint`."""
 HOST: Final = f"{names.RELAY_HOST}.cluster.local"
@@ -40,7 +42,7 @@ def relay_of(snapshot: Snapshot) -> Relay | None:
     if report is None:
         return None
     data = report.get("data") or {}
-    return Relay(_address(data.get("address", "")), frozenset(map(int, filter(_port, data.get("listening", "").split()))), _away(data))
+    return Relay(_address(data.get("address", "")), frozenset(map(int, filter(_port, data.get("listening", "").split()))), away_of(data))
 
 
 def port_at(endpoint: str) -> int:
@@ -60,7 +62,8 @@ def _address(text: str) -> str:
         return ""
 
 
-def _away(data: Mapping[str, str]) -> dict[int, str]:
+def away_of(data: Mapping[str, str]) -> dict[int, str]:
+    """By port, since when nobody listens on it, by the report's data; what cannot be read is left out."""
     try:
         found = json.loads(data.get("away", "{}"))
     except (ValueError, RecursionError):

@@ -83,6 +83,12 @@ def annotations_of(obj: Obj) -> dict[str, str]:
     return obj["metadata"].get("annotations") or {}
 
 
+def notes_over(live: Obj, obj: Obj) -> dict[str, dict[str, str]]:
+    """The labels and annotations of `obj` over those of `live`, as `kubectl apply` leaves what others have added; without empty ones."""
+    both = {"labels": {**labels_of(live), **labels_of(obj)}, "annotations": {**annotations_of(live), **annotations_of(obj)}}
+    return {part: notes for part, notes in both.items() if notes}
+
+
 def controller_of(obj: Obj) -> Obj | None:
     """The ownerReference with `controller: true`, if any."""
     return next((ref for ref in obj["metadata"].get("ownerReferences") or () if ref.get("controller")), None)

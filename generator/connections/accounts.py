@@ -1,6 +1,6 @@
 """A client -> its account: what a user's machine needs who has nothing but the client's token, as Gefyra's command line hands it out.
 
-Secrets never enter a snapshot, so no plan can tell whether they are there: `live/clients.py` makes these once, and they belong to the
+Secrets never enter a snapshot, so no plan can tell whether they are there: `live/accounts.py` makes these once, and they belong to the
 client, with which the server removes them.
 """
 

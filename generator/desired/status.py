@@ -32,7 +32,6 @@ def with_status(
     only: as in `generate`.
     """
     result = []
-    mounted = {at for key, at in intent.targets.items() if key.kind == "GefyraBridgeMount"}
     for obj in snapshot.controls:
         key = key_of(obj)
         if key.kind == "GefyraClient" or key in intent.expired or obj["metadata"].get("deletionTimestamp"):
@@ -46,7 +45,8 @@ def with_status(
         if key.kind == "GefyraBridgeMount":
             state, conditions, extra = _mount(own, outcome, container)
         else:
-            state, conditions, extra = _bridge(key, own, outcome, container, alone=at not in mounted)
+            claim = intent.claims.get(at[0], {}).get(container) if at else None
+            state, conditions, extra = _bridge(key, own, outcome, container, alone=claim is None or claim.mount is None)
         told = _labelled(obj) if key.kind == "GefyraBridge" else obj
         result.append((reported(told, state, conditions, extra, snapshot.now), f"state {state}: {conditions[-1][3]}"))
     return result

@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from generator.cluster.snapshot import Key, Obj
 from generator.live.failures import Conflict, Forbidden, Invalid, NotFound
-from generator.live.kube import Kube
+from generator.live.kube import Kube, guard
 from generator.names import CONTROL_NAMESPACE, MANAGED_BY, MANAGER
 from generator.patch import Op
 
@@ -101,7 +101,7 @@ def trusting(configuration: Obj, authorities: bytes) -> list[Op]:
         if (service.get("namespace"), service.get("name")) == (CONTROL_NAMESPACE, SERVICE) and client.get("caBundle") != bundle:
             found.append({"op": "test", "path": f"/webhooks/{index}/name", "value": hook["name"]})
             found.append({"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": bundle})
-    return [_guard(configuration), *found] if found else []
+    return [guard(configuration), *found] if found else []
 
 
 def keep(kube: Kube, now: datetime) -> Kept:
@@ -163,11 +163,7 @@ def _write(kube: Kube, secret: Obj | None, kept: Kept) -> None:
         metadata = {"name": SECRET.name, "namespace": SECRET.namespace, "labels": {MANAGED_BY: MANAGER}}
         kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls", "data": data})
     else:
-        kube.patch(SECRET, [_guard(secret), {"op": "add", "path": "/data", "value": data}])
-
-
-def _guard(obj: Obj) -> Op:
-    return {"op": "test", "path": "/metadata/resourceVersion", "value": obj["metadata"]["resourceVersion"]}
+        kube.patch(SECRET, [guard(secret), {"op": "add", "path": "/data", "value": data}])
 
 
 def _authority(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 from typing import Final, NamedTuple
 
+from generator.cluster.relay import REPORT
 from generator.cluster.snapshot import Key, Obj
 from generator.errors import BasculeError
 from generator.live.failures import Conflict, Invalid, NotFound, Refused
 from generator.live.kube import Kube
 from generator.names import API_VERSION, CONTROL_NAMESPACE
 
-RELAY: Final = Key("ConfigMap", CONTROL_NAMESPACE, "bascule-relay")
-"""Who listens, written by the operator; there where the relay is installed."""
-RELAY_POD: Final = Key("Pod", CONTROL_NAMESPACE, "bascule-relay-0")
 RELAY_PORT: Final = 2222
+"""Of its sshd, on the Pod's loopback; relay/image/relay."""
 _SERVER_FAILED: Final = 500
 """HTTP statuses from here on say nothing of what was asked (RFC 9110, section 15.6)."""
 
@@ -95,11 +94,11 @@ def access(kube: Kube, name: str, public: str) -> Access:
     if certified(str(config["certificate"])) != _blob(public):
         raise NotYet(f"the operator to certify the new key of client {name}")
     try:
-        address = (kube.get(RELAY).get("data") or {}).get("address")
+        address = (kube.get(REPORT).get("data") or {}).get("address")
     except NotFound:
         address = ""
     if not address:
-        raise NotYet(f"the relay to say where it is, in {RELAY}")
+        raise NotYet(f"the relay to say where it is, in {REPORT}")
     return Access(str(config["certificate"]), str(config["hostKey"]), str(config["user"]), str(address))
 
 

@@ -15,8 +15,9 @@ from functools import partial
 from math import inf
 from typing import Final
 
+from generator.cluster.relay import REPORT
 from generator.cluster.snapshot import Key
-from generator.live import clients, relay
+from generator.live import accounts, relay
 from generator.live.failures import Forbidden, KubeError
 from generator.live.kube import Kube
 from generator.live.mirror import Mirror
@@ -46,7 +47,7 @@ def run(
     listener, seen, trouble = relay.Listener(kube, where), _Seen(), ""
     while not stop.is_set():
         new = asked.wait(ROUND)
-        installed, said = mirror.get(relay.CONFIGMAP) is not None, ""
+        installed, said = mirror.get(REPORT) is not None, ""
         if not leads() or not (installed or time.monotonic() >= seen.accounts):
             stop.wait(ROUND if new else 0)
             continue
@@ -84,7 +85,7 @@ def _serve(kube: Kube, seen: _Seen, installed: bool, new: bool) -> None:
         relay.renew(kube, found, datetime.now(UTC))
     if now >= seen.accounts:
         try:
-            wait = ROUND if clients.give_accounts(kube, found) else RENEWAL
+            wait = ROUND if accounts.give_accounts(kube, found) else RENEWAL
         except Forbidden:
             seen.accounts = now + _BARRED
     seen.look, seen.blocks = now + wait, relay.blocks(found)

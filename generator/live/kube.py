@@ -214,6 +214,11 @@ class Account(KubernetesHTTPAdapter):  # type: ignore[misc]  # pykube has no typ
         return super()._setup_request_auth(config, request, kwargs)
 
 
+def guard(obj: Obj) -> Op:
+    """The first operation of a patch that is meant for the object as it is here, and for no other."""
+    return {"op": "test", "path": "/metadata/resourceVersion", "value": obj["metadata"]["resourceVersion"]}
+
+
 def written(body: object) -> bytes:
     """JSON as the API server writes it (Go's encoding/json): the text of a patch's `test` it compares as it is spelled (tried)."""
     text = json.dumps(body, ensure_ascii=False)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from generator import names
 from generator.asked.values import NAME
 from generator.cluster.relay import REPORT, SERVICE
-from generator.cluster.snapshot import OUR_KINDS, SETTINGS, STOWAWAY_ROUTES, Key, Obj, is_ours, key_of
+from generator.cluster.snapshot import OUR_KINDS, SETTINGS, STOWAWAY_ROUTES, Key, Obj, is_ours, key_of, notes_over
 from generator.errors import InputError, Problem
 from generator.live.failures import Forbidden, NotFound
 from generator.live.kube import RESOURCES, Kube, typed
@@ -158,11 +158,9 @@ def _over(live: Obj, obj: Obj) -> Obj:
     ours = key_of(obj).kind in OUR_KINDS.values()
     stays = ("creationTimestamp", "resourceVersion", "ownerReferences", *(() if ours else ("uid",)))
     metadata = {k: live["metadata"][k] for k in stays if k in live["metadata"]}
-    for part in ("labels", "annotations"):  # what others have added stays
-        if both := {**(live["metadata"].get(part) or {}), **(obj["metadata"].get(part) or {})}:
-            metadata[part] = both
     written = ("status", "state", "stateTransitions", "clusterEndpoint", "providerConfig", "serviceAccountName") if ours else ("status",)
-    return {**obj, **{k: live[k] for k in written if k in live and not obj.get(k)}, "metadata": {**obj["metadata"], **metadata}}
+    kept = {k: live[k] for k in written if k in live and not obj.get(k)}
+    return {**obj, **kept, "metadata": {**obj["metadata"], **metadata, **notes_over(live, obj)}}
 
 
 def _lists(kube: Kube, wanted: Sequence[Listing], warn: Say, step: Step) -> tuple[Obj, ...]:

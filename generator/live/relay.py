@@ -19,18 +19,15 @@ from typing import Final, NamedTuple
 from generator.asked.client import decode_client
 from generator.asked.controls import note_of
 from generator.asked.values import port_number
-from generator.cluster.relay import port_at
-from generator.cluster.snapshot import Key, Obj, key_of
-from generator.cluster.times import parse, written
+from generator.cluster.relay import BLOCK, BLOCKS, POD, REPORT, away_of, port_at
+from generator.cluster.snapshot import Obj, key_of
+from generator.cluster.times import written
 from generator.live.failures import Conflict, Invalid, KubeError, NotFound
-from generator.live.kube import Kube
+from generator.live.kube import Kube, guard
 from generator.live.relaykeys import PRINCIPAL, Keys, certificate, good, keys, public_key
-from generator.names import CONTROL_NAMESPACE, RELAY, RELAY_BLOCK, RELAY_FIRST, RELAY_LAST, RELAY_PORTS
-from generator.patch import Op
+from generator.names import RELAY_FIRST, RELAY_LAST, RELAY_PORTS
 
 _log: Final = logging.getLogger(__name__)
-CONFIGMAP: Final = Key("ConfigMap", CONTROL_NAMESPACE, RELAY)
-POD: Final = Key("Pod", CONTROL_NAMESPACE, f"{RELAY}-0")
 PATIENCE: Final = 5.0
 """Seconds without an answer after which nobody is taken to listen, and between two looks where the relay is."""
 _TIMEOUT: Final = 2.0
@@ -58,9 +55,9 @@ def renew(kube: Kube, clients: Iterable[Obj], now: datetime) -> None:
     for client in clients:
         first = _block(client)
         if first is not None and (body := due(client, first, own, now)):
-            guard = {"resourceVersion": client["metadata"]["resourceVersion"]}
+            version = {"resourceVersion": client["metadata"]["resourceVersion"]}
             try:
-                kube.merge(key_of(client), {**body, "metadata": guard})
+                kube.merge(key_of(client), {**body, "metadata": version})
             except (Conflict, NotFound):
                 continue  # it has changed since it was read, and is asked about again
             except KubeError as error:  # nobody else waits for this one
@@ -75,7 +72,7 @@ def due(obj: Obj, first: int, own: Keys, now: datetime) -> Obj:
     key, text = public_key(client.public_key), config.get("certificate")
     if not good(text, own.authority, key, client.name, first, now):
         text = certificate(own.authority, key, client.name, first, now)
-    wanted = {"certificate": text, "hostKey": own.host, "user": PRINCIPAL, "ports": f"{first}-{first + RELAY_BLOCK - 1}"}
+    wanted = {"certificate": text, "hostKey": own.host, "user": PRINCIPAL, "ports": f"{first}-{first + BLOCK - 1}"}
     gone = dict.fromkeys(config.keys() - wanted.keys())
     return {} if wanted == config else {"providerConfig": {**wanted, **gone}}
 
@@ -88,10 +85,8 @@ def blocks(clients: Iterable[Obj]) -> set[int]:
 def _block(client: Obj) -> int | None:
     """The first port of a client that is to be certified; None for all others."""
     first = port_number(note_of(client, RELAY_PORTS))
-    if client.get("provider") != "relay" or client["metadata"].get("deletionTimestamp"):
-        return None
-    whole = RELAY_FIRST <= first <= RELAY_LAST - RELAY_BLOCK + 1 and (first - RELAY_FIRST) % RELAY_BLOCK == 0
-    return first if whole else None
+    wanted = client.get("provider") == "relay" and not client["metadata"].get("deletionTimestamp")
+    return first if wanted and first in BLOCKS else None
 
 
 # ---- who listens
@@ -129,12 +124,11 @@ class Listener:
             if self._answers:
                 _log.warning("relay: %s does not answer, nobody is taken to listen: %s", POD, error)
             self._heard, self._answers = self._heard._replace(ports=frozenset()), False
-        live, self._live = self._live or self._kube.get(CONFIGMAP), None
+        live, self._live = self._live or self._kube.get(REPORT), None
         data = told(live.get("data") or {}, self._heard, wanted if self._answers else (), written(datetime.now(UTC), "seconds"))
         if data != live.get("data"):
-            guard: Op = {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}
             try:
-                live = self._kube.patch(CONFIGMAP, [guard, {"op": "add", "path": "/data", "value": data}])
+                live = self._kube.patch(REPORT, [guard(live), {"op": "add", "path": "/data", "value": data}])
             except (Conflict, Invalid):
                 return self._heard  # somebody else has written; it is read in the next round
         self._live = live
@@ -154,7 +148,7 @@ def end(heard: Heard, known: Iterable[int]) -> None:
 
     Somebody whose certificate is still good can come back, and is sent away again.
     """
-    begins = {port - (port - RELAY_FIRST) % RELAY_BLOCK for port in heard.ports}
+    begins = {port - (port - RELAY_FIRST) % BLOCK for port in heard.ports}
     for first in sorted(begins - set(known)):
         _log.info("relay: no client has the ports from %d, whoever listens there is disconnected", first)
         try:
@@ -183,12 +177,8 @@ def told(before: Mapping[str, str], heard: Heard, wanted: Iterable[int], now: st
 
     wanted: ports of bridges, none while the relay does not answer: nobody knows who is away then, and no bridge goes for it.
     """
-    try:
-        known = json.loads(before.get("away") or "{}")
-    except ValueError:
-        known = {}
-    since = {port: at for port, at in known.items() if isinstance(at, str) and parse(at)} if isinstance(known, dict) else {}
-    away = {str(port): since.get(str(port), now) for port in sorted(set(wanted) - heard.ports)}
+    since = away_of(before)
+    away = {str(port): since.get(port, now) for port in sorted(set(wanted) - heard.ports)}
     return {
         "address": heard.address or before.get("address", ""),
         "listening": " ".join(map(str, sorted(heard.ports))),

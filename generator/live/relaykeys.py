@@ -20,9 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from generator.cluster.snapshot import Key, Obj
 from generator.live.failures import Conflict, Invalid
-from generator.live.kube import Kube
+from generator.live.kube import Kube, guard
 from generator.names import CONTROL_NAMESPACE, RELAY, RELAY_BLOCK
-from generator.patch import Op
 
 _log: Final = logging.getLogger(__name__)
 CA: Final = Key("Secret", CONTROL_NAMESPACE, f"{RELAY}-ca")
@@ -133,6 +132,5 @@ def _private_text(key: Ed25519PrivateKey) -> str:
 
 
 def _write(kube: Kube, key: Key, secret: Obj, data: dict[str, str]) -> None:
-    guard: Op = {"op": "test", "path": "/metadata/resourceVersion", "value": secret["metadata"]["resourceVersion"]}
     encoded = {name: base64.b64encode(text.encode()).decode() for name, text in data.items()}
-    kube.patch(key, [guard, {"op": "add", "path": "/data", "value": encoded}])
+    kube.patch(key, [guard(secret), {"op": "add", "path": "/data", "value": encoded}])

@@ -20,8 +20,9 @@ from typing import Final
 from generator.errors import BasculeError
 from generator.live.client import Access, NotYet
 from generator.live.failures import KubeError
+from generator.names import RELAY
 
-HOST: Final = "bascule-relay"
+HOST: Final = RELAY
 """What the relay is called in known_hosts; its address is the tunnel's matter."""
 FIRST, LAST = 0.2, 5.0
 """Seconds until a lost connection is tried again: doubled each time, from and to."""
