@@ -105,10 +105,8 @@ def test_two_containers_and_two_services(lab: Lab) -> None:
         bob = space.wanted("bob", "deployment/web", [prefix("/side")], targetContainer="side")
         bob |= {"portMappings": ["3000:8181"], "clusterEndpoint": {"8181": "bob.pair.svc.cluster.local:80"}}
         with bridged(space, [alice, bob]):
-            slices = space.objects("EndpointSlice", "kubernetes.io/service-name=peers")
-            peers = [address for each in slices for endpoint in each["endpoints"] for address in endpoint["addresses"]]
-            assert len(peers) == 2
-            for host, http in ((space.address("web"), 80), *((peer, 8080) for peer in peers)):
+            until(lambda: len(peers(space)) == 2, "the stand-in to leave the headless Service", lambda: str(peers(space)))
+            for host, http in ((space.address("web"), 80), *((peer, 8080) for peer in peers(space))):
                 assert asked(lab, f"http://{host}:{http}/", *AS_ALICE)["name"] == "alice"
                 assert asked(lab, f"http://{host}:{http}/side")["hostname"] in shadows(space, "web")
                 assert asked(lab, f"http://{host}:8181/side/a", *AS_ALICE)["name"] == "bob"
@@ -192,6 +190,12 @@ def bridged(space: Namespace, asked_for: list[Obj]) -> Iterator[None]:
         space.lab.kube.delete(key_of(obj))
     space.restored()
     until(lambda: space.owned() == before, "all as before", lambda: str(different(before, space.owned())))
+
+
+def peers(space: Namespace) -> list[str]:
+    """The addresses behind the Service `peers`."""
+    slices = space.objects("EndpointSlice", "kubernetes.io/service-name=peers")
+    return [address for each in slices for endpoint in each.get("endpoints") or () for address in endpoint["addresses"]]
 
 
 def active(space: Namespace, name: str, kind: str = "gefyrabridge") -> None:

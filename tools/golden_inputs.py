@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from generator import names
 from generator.cluster.snapshot import OUR_KINDS, Obj, key_of
 from generator.cluster.times import after
 from generator.desired.handover import PATIENCE
@@ -91,12 +92,16 @@ INTENTS_IN = {
     "settle": "No endpoint lists the stand-in any more: the time since when is noted.",
     "dismiss": "The proxies have had their time: the stand-in is deleted.",
 }
+RESTED = ("dismiss", "delete", "done")
+"""Phases after a stand-in's rest, which lasts a round in which nothing changes."""
+INSTALLED = len(INTENTS_IN) + 1
+"""Rounds after which an install is done."""
 NUMBERS_IN = {name: n + (name in ("release", "leave", "settle", "dismiss")) for n, name in enumerate(INTENTS_IN, 1)}
 """07 is `deliver`, between swap and release."""
 
 
 def _phase_in(number: int, name: str) -> Callable[[], Case]:
-    return lambda: Case(f"Install, round {number + 1}: {name}", INTENTS_IN[name], *rounds(rfc(), number))
+    return lambda: Case(f"Install, round {number + 1}: {name}", INTENTS_IN[name], *rounds(rfc(), number + (name in RESTED)))
 
 
 for _number, _name in enumerate(INTENTS_IN):
@@ -105,7 +110,7 @@ for _number, _name in enumerate(INTENTS_IN):
 
 def active() -> tuple[list[Obj], str]:
     """The RFC's example, installed."""
-    return rounds(rfc(), len(INTENTS_IN))
+    return rounds(rfc(), INSTALLED)
 
 
 @case("rfc-07-deliver")
@@ -177,7 +182,7 @@ INTENTS_OUT = {
 def _phase_out(number: int, name: str) -> Callable[[], Case]:
     def make() -> Case:
         objects, now = _removed()
-        return Case(f"Restore, round {number + 1}: {name}", INTENTS_OUT[name], *rounds(objects, number, now))
+        return Case(f"Restore, round {number + 1}: {name}", INTENTS_OUT[name], *rounds(objects, number + (name in RESTED), now))
 
     return make
 
@@ -306,7 +311,7 @@ def web(*controls: Obj, containers: list[Obj] | None = None, replicas: int = 1, 
 
 
 def _installed(title: str, intent: str, objects: list[Obj]) -> Case:
-    return Case(title, intent, *rounds(objects, len(INTENTS_IN)))
+    return Case(title, intent, *rounds(objects, INSTALLED))
 
 
 def by(name: str, *conditions: Obj, port: str = "3000:8080", number: int = 1, **more: Any) -> Obj:
@@ -446,7 +451,7 @@ def _http_stays() -> Case:
     for o in made:
         if o["kind"] == "Service":
             o["spec"]["ports"][0]["name"] = "main"
-    objects, now = rounds(made, len(INTENTS_IN))
+    objects, now = rounds(made, INSTALLED)
     return Case(
         "The last bridge is gone, the mount stays",
         "Nothing says that the port speaks HTTP but that it has had rules, as the ConfigMap notes: its clients go on speaking HTTP.",
@@ -513,7 +518,7 @@ def _policies() -> Case:
 
 @case("spare-shadows")
 def _spare() -> Case:
-    objects, now = rounds(web(by("alice", header("x-user", "alice")), replicas=3), len(INTENTS_IN))
+    objects, now = rounds(web(by("alice", header("x-user", "alice")), replicas=3), INSTALLED)
     pods = [
         o
         for o in objects
@@ -872,8 +877,14 @@ def with_status(marker: str, status: Obj) -> Case:
 def _relayed(*more: Obj, **report: str) -> list[Obj]:
     """Alice and Bob with a relay, and a bridge of each."""
     clients = [client("alice", providerParameter={"publicKey": kube.PUBLIC_KEY}), client("bob")]
+    if report:
+        clients = [_with_ports(c, 20000 + 32 * n) for n, c in enumerate(clients)]
     bridges = [_over_relay(name, header("x-user", name)) for name in ("alice", "bob")]
     return web(*bridges, *more, extra=[*kube.relay(**report), *clients])
+
+
+def _with_ports(client_: Obj, first: int) -> Obj:
+    return _metadata(annotations={names.RELAY_PORTS: str(first)})(client_)
 
 
 def _over_relay(name: str, *conditions: Obj) -> Obj:
@@ -888,7 +899,7 @@ def _relay() -> Case:
 
 @case("connection-relay-away")
 def _relay_away() -> Case:
-    objects, now = rounds(_relayed(listening="20000 20032"), len(INTENTS_IN) + 2)
+    objects, now = rounds(_relayed(listening="20000 20032"), INSTALLED + 2)
     gone = kube.relay("20032", f'{{"20000": "{now}"}}')
     return Case(
         "A laptop goes away",
@@ -910,7 +921,7 @@ def _stowaway() -> Case:
 
 @case("problem-client-away")
 def _client_away() -> Case:
-    return Case("ClientAway", "Nobody listens at the relay for Alice's bridge.", *rounds(_relayed(listening="20032"), len(INTENTS_IN)))
+    return Case("ClientAway", "Nobody listens at the relay for Alice's bridge.", *rounds(_relayed(listening="20032"), INSTALLED))
 
 
 @case("problem-client-gone")
@@ -935,7 +946,7 @@ def _ports_exhausted() -> Case:
     many = {**_over_relay("alice", header("x-user", "alice")), "portMappings": list(ports)}
     listening = " ".join(str(20000 + n) for n in range(32))
     app = container("app", ports=tuple(8000 + n for n in range(33)))
-    objects = web(many, containers=[app], extra=[*kube.relay(listening), client("alice")])
+    objects = web(many, containers=[app], extra=[*kube.relay(listening), _with_ports(client("alice"), 20000)])
     return Case("PortsExhausted", "Alice bridges 33 ports, and a client has 32 of the relay's.", *rounds(objects, 1))
 
 

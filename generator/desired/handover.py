@@ -136,7 +136,7 @@ def _replaced(facts: Facts) -> bool:
 
 def _in_use(since: str, facts: Facts) -> bool:
     """Whether requests may still be on their way to a shadow that no carrier has sent one since: in an old worker, or by Service Y'."""
-    return any(o.touched for o in facts.originals) and seconds_between(since, facts.now) < names.SETTLE_SECONDS
+    return any(o.touched for o in facts.originals) and seconds_between(since, facts.now) < names.REST_SECONDS
 
 
 def _drain(name: str, pod: Obj, facts: Facts) -> str:

@@ -125,7 +125,7 @@ def add_stand_ins(
             kept = {**live[name], "metadata": {**live[name]["metadata"], "annotations": notes}}
             outcome.add(kept, "deliver the configuration")
     for name, since in walk.retiring.items():
-        if has_ended(live[name]) or (since and seconds_between(since, scene.snapshot.now) >= names.SETTLE_SECONDS):
+        if has_ended(live[name]) or (since and seconds_between(since, scene.snapshot.now) >= names.REST_SECONDS):
             continue
         notes = {k: v for k, v in annotations_of(live[name]).items() if k != names.DRAINED_SINCE}
         notes |= _confirmations(outcome, live[name])

@@ -25,7 +25,7 @@ def _waiting(desired: Desired) -> Iterator[tuple[str, float]]:
                 yield step.drained_since, names.SETTLE_SECONDS
                 yield step.waits_since, PATIENCE
             resting = (*outcome.walk.retiring.values(), *outcome.walk.resting.values())
-            yield from ((since, names.SETTLE_SECONDS) for since in resting)
+            yield from ((since, names.REST_SECONDS) for since in resting)
 
 
 def next_end(intent: Intent, now: str) -> float | None:
