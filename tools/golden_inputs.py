@@ -231,6 +231,22 @@ def _rollout() -> Case:
     )
 
 
+@case("rfc-44-rollout-begins")
+def _rollout_begins() -> Case:
+    objects, now = active()
+    new = [o for o in rfc_workload("2", "localhost/echo:2") if o["kind"] in ("Pod", "ReplicaSet")][:2]
+    starting = [
+        {**kube.running(o, "10.244.9.1", ready=False), "metadata": {**o["metadata"], "creationTimestamp": now}} if o["kind"] == "Pod" else o
+        for o in new
+    ]
+    return Case(
+        "Rollout during a bridge: a new Pod starts",
+        "It is held before any Service knows it: it serves once it is a carrier, so nobody's matching request meets the application in it.",
+        [*objects, *starting],
+        now,
+    )
+
+
 @case("rfc-41-original-deleted")
 def _original_deleted() -> Case:
     objects, now = active()

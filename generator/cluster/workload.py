@@ -145,6 +145,14 @@ def trouble(pod: Obj, now: str) -> str:
     return f"not ready after {SLOW_SECONDS} s" if age >= SLOW_SECONDS else ""
 
 
+def is_starting(item: Original, now: str) -> bool:
+    """Whether an application starts for the first time on its node, and nothing looks as if it would not."""
+    status = item.pod.get("status", {}).get("containerStatuses") or ()
+    swapped = any(c.carried or c.replaced for c in item.containers.values())
+    fresh = item.gone in ("", "not ready") and not swapped and not item.ready and not any(s.get("restartCount") for s in status)
+    return fresh and bool(item.pod["spec"].get("nodeName")) and not trouble(item.pod, now)
+
+
 def hostname_of(pod: Obj) -> str:
     """What `uname -n` prints in the Pod, lower case as nginx's $hostname (kubelet: spec.hostname or the name, 63 characters)."""
     spec, metadata = pod["spec"], pod["metadata"]

@@ -38,7 +38,8 @@ def build(snapshot: Snapshot, workload: Workload, asked: Mapping[str, Claim]) ->
     ours = shadow_labels(workload)
     quiet = {n: face_of(scene.space, o, ours).quiet for r in groups for n, o in r.models.items()}
     bodies = {n: shadow(workload, n, r.hash, r.spec, r.originals, quiet[n] or {}) for r in groups for n in r.shadows}
-    outcome = Outcome(workload, scene.live, frozenset(c.name for o in scene.live for c in o.containers.values() if c.carried))
+    known = tuple(o for o in scene.live if o.name not in scene.starting)
+    outcome = Outcome(workload, known, frozenset(c.name for o in scene.live for c in o.containers.values() if c.carried))
     if asked:
         trials = stand_ins(scene.space, workload, groups, scene.images)
         blind = None in quiet.values() or any(f.quiet is None for f in _faces(scene, trials).values())
@@ -147,6 +148,7 @@ def _walk(
             covers={o.name: name for name, stand_in in covering.items() for o in stand_in.originals},
             standing=frozenset(n for n, stand_in in covering.items() if stand_in.stands(live.get(n))),
             inside=frozenset(n for n, pod in live.items() if is_inside(space, pod)),
+            starting=scene.starting,
             served=frozenset(o.name for o in scene.live if services_of(space, labels_of(o.pod))),
             listed=listed,
             drained={n: yes and not scene.snapshot.proxies_behind for n, yes in unlisted.items()},

@@ -25,7 +25,7 @@ class Facts:
     shadows: every shadow, needed or live -> the live Pod, or None. needed: those that originals need.
     stand_ins: every live stand-in. covers: name of the stand-in for each original. standing: stand-ins that can take over.
     inside: stand-ins that a Service selects by their labels.
-    served: originals that a Service selects.
+    served: originals that a Service selects. starting: those that no Service knows yet, while carriers serve.
     listed: Pod name -> whether every Service that selects it (a stand-in: its original) has it as a ready endpoint.
     drained: whether none has, as far as the proxies can know. configs: configuration hash by container, once there is one.
     """
@@ -42,6 +42,7 @@ class Facts:
     standing: frozenset[str]
     inside: frozenset[str]
     served: frozenset[str]
+    starting: frozenset[str]
     listed: Mapping[str, bool]
     drained: Mapping[str, bool]
     configs: Mapping[str, str]
@@ -83,6 +84,7 @@ class Handover:
     wanted: stand-ins that somebody needs. staying: live ones of before, in the Services until the originals serve.
     retiring: live ones nobody needs, and since when no endpoint lists them ("" while one does).
     kept: shadows that nobody needs and that stay for now. resting: those to which no carrier sends requests, and since when.
+    starting: new originals that are held, and when they were made.
     """
 
     originals: Mapping[str, Next]
@@ -93,6 +95,7 @@ class Handover:
     retiring: Mapping[str, str]
     kept: frozenset[str]
     resting: Mapping[str, str]
+    starting: Mapping[str, str]
 
 
 PATIENCE = 60.0
@@ -123,7 +126,8 @@ def decide(facts: Facts) -> Handover:
     surplus = {name: pod for name, pod in facts.shadows.items() if pod and name not in facts.needed}
     resting = {name: annotations_of(pod).get(names.DRAINED_SINCE) or facts.now for name, pod in surplus.items() if _replaced(facts)}
     kept = frozenset(name for name in surplus if name not in resting or _in_use(resting[name], facts))
-    return Handover(steps, joined, moving, needed, staying, retiring, kept, {n: since for n, since in resting.items() if n in kept})
+    starting = {o.name: o.pod["metadata"].get("creationTimestamp") or facts.now for o in facts.originals if o.name in facts.starting}
+    return Handover(steps, joined, moving, needed, staying, retiring, kept, {n: resting[n] for n in resting if n in kept}, starting)
 
 
 def _replaced(facts: Facts) -> bool:
@@ -229,7 +233,7 @@ def _next(item: Original, facts: Facts) -> Next:
         waits_since=annotations_of(item.pod).get(names.WAITS_SINCE, ""),
         replaced=replaced,
         confirmed=confirmed,
-        marked=item.carried or item.held or bool(replaced) or (item.touched and not item.ready),
+        marked=item.carried or item.held or bool(replaced) or (item.touched and item.kubelet_ready and not item.ready),
         ready=False if item.held else None,
         reason="deliver the configuration" if confirmed != _told(item) else "wait: not all is ready for the swap",
     )
@@ -239,6 +243,8 @@ def _next(item: Original, facts: Facts) -> Next:
         return _toward(item, facts, stay)
     if not item.held:
         return _at_rest(item, stay)
+    if not item.carried and not replaced:
+        return replace(stay, held=False, drained_since="", waits_since="", ready=item.kubelet_ready, reason="release: it stays as it is")
     delivered = all(name in confirmed for name, c in item.containers.items() if c.carried)
     if not (item.kubelet_ready and delivered):
         return replace(stay, reason="deliver the configuration" if confirmed != _told(item) else "wait: it is not ready")
@@ -261,18 +267,21 @@ def _at_rest(item: Original, stay: Next) -> Next:
 
 def _toward(item: Original, facts: Facts, stay: Next) -> Next:
     """One step of an original whose image has to change."""
-    may = _covered(item, facts) and _prepared(item, facts)
+    may = (_covered(item, facts) or _spare(item, facts)) and _prepared(item, facts)
+    starting = item.name in facts.starting and not facts.blocked & set(_entering(item, facts))
     if not item.held:
-        if may:
+        if may or starting:
             return replace(stay, held=True, marked=True, drained_since="", ready=False, reason=_why_hold(item, facts))
         return stay if _entering(item, facts) or stay.waits_since else replace(stay, waits_since=facts.now, reason=_WAITS)
-    if not may:
+    if not (may or starting):
         return replace(stay, held=False, drained_since="", ready=item.kubelet_ready, reason="release: the swap cannot go on now")
     if not facts.drained.get(item.name, True):
         return replace(stay, drained_since="", reason="hold: still in the endpoints")
     since = stay.drained_since or facts.now
     if seconds_between(since, facts.now) < names.SETTLE_SECONDS:
         return replace(stay, drained_since=since, reason="drained: no endpoint lists it, give the proxies time")
+    if not may:
+        return replace(stay, drained_since=since, reason="wait: its shadow and its stand-in start")
     images = images_for(item, facts.wanted)
     changed = {n: item.containers[n].container_id for n, image in images.items() if image != item.containers[n].image}
     entering = any(images[n] == facts.wanted.get(n) for n in changed)
@@ -285,7 +294,15 @@ def _toward(item: Original, facts: Facts, stay: Next) -> Next:
     )
 
 
+def _spare(item: Original, facts: Facts) -> bool:
+    """Whether the original is one that nobody knows yet, while carriers serve; it runs, and its shadow shows that the application works."""
+    runs = all(c.running for c in item.containers.values())
+    return item.name in facts.starting and runs and facts.alive(facts.own.get(item.name, ""))
+
+
 def _why_hold(item: Original, facts: Facts) -> str:
+    if item.name in facts.starting:
+        return "hold: it is new, and serves once it is a carrier, as the others do"
     if item.name not in facts.served:
         return "hold: all is ready for the swap; it is in no Service"
     if facts.covered(item):

@@ -13,7 +13,7 @@ from generator.asked.targets import template_of
 from generator.cluster import selectors, tracking
 from generator.cluster.endpoints import selectors_of, services_of
 from generator.cluster.snapshot import Key, Obj, Snapshot, Space, annotations_of, is_ours, key_of, labels_of
-from generator.cluster.workload import Original, Workload, claims_of, ips_of, original, pods_of
+from generator.cluster.workload import Original, Workload, claims_of, ips_of, is_starting, original, pods_of
 from generator.desired.carrier_objects import service_name
 
 
@@ -39,7 +39,15 @@ class Scene:
     def live(self) -> tuple[Original, ...]:
         """Those that can be acted on. One that runs a carrier without our marks is left alone: nobody knows what it ran before."""
         carriers = {self.snapshot.carrier_image, *self.images.values()}
-        return tuple(o for o in self.every if not o.gone and not any(c.image in carriers and not c.carried for c in o.containers.values()))
+        unknown = {o.name for o in self.every if any(c.image in carriers and not c.carried for c in o.containers.values())}
+        return tuple(o for o in self.every if (not o.gone or o.name in self.starting) and o.name not in unknown)
+
+    @cached_property
+    def starting(self) -> frozenset[str]:
+        """Names of new Pods that may be held before anybody knows them, as carriers serve already."""
+        if not (self.asked and any(o.carried and o.ready and not o.gone for o in self.every)):
+            return frozenset()
+        return frozenset(o.name for o in self.every if is_starting(o, self.snapshot.now))
 
     @cached_property
     def leaving(self) -> tuple[Original, ...]:
