@@ -19,6 +19,7 @@ from tests.live.lab import Lab, Load, Namespace, header, prefix, until, workload
 pytestmark = pytest.mark.long
 
 RUNS = 5
+MATCHING = ("--header", "x-user=alice", "--expect-name", "alice")
 REST = 3.0
 """Seconds of load before and after, so that a loss shows that comes late."""
 
@@ -116,13 +117,15 @@ def test_clients_that_keep_connections_reach_the_user(lab: Lab) -> None:
         with shop.load("--url", url, "--keepalive", "--header", "x-user=alice"):
             shop.bridge("alice", "deployment/web", header("x-user", "alice"))
             until(lambda: not [t for t in shop.traces() if "stand-in" in t], "the stand-in to have left")
-            with shop.load("--url", url, "--keepalive", "--header", "x-user=alice", "--expect-name", "alice") as later:
+            with shop.load("--url", url, "--keepalive", *MATCHING) as later:
                 time.sleep(REST)
         assert lost(later) == 0, str(later)
 
 
 def test_a_rollout_costs_no_more_than_without_bridges(lab: Lab) -> None:
-    """The same rollout of the same Deployment with and without a bridge, one after the other."""
+    """The same rollout of the same Deployment with and without a bridge, one after the other; no matching request meets the application
+    in a new Pod.
+    """
     with served(lab, "roll", workload("roll")) as shop:
         url = f"http://{shop.address('web')}/"
         with shop.load("--url", url) as alone:
@@ -130,16 +133,18 @@ def test_a_rollout_costs_no_more_than_without_bridges(lab: Lab) -> None:
             rolled(shop, "web")
             time.sleep(REST)
         shop.bridge("alice", "deployment/web", header("x-user", "alice"))
-        with shop.load("--url", url) as bridged:
+        with shop.load("--url", url) as bridged, shop.load("--url", url, *MATCHING) as matching:
             time.sleep(REST)
             rolled(shop, "web")
             until(lambda: carried(shop, "web"), "the new Pods to be bridged", lambda: shop.told("alice"))
             time.sleep(REST)
         assert lost(bridged) <= lost(alone), f"{alone} {bridged}"
+        assert matching.told["sent"] > 100
+        assert matching.told["misrouted"] == 0, str(matching)
 
 
 def test_more_and_fewer_pods_cost_no_more_than_without_bridges(lab: Lab) -> None:
-    """Up loses nothing; down costs what it costs without a bridge."""
+    """Up loses nothing, and no matching request meets the application in a new Pod; down costs what it costs without a bridge."""
     with served(lab, "scale", workload("scale", replicas=2)) as shop:
         url = f"http://{shop.address('web')}/"
         with shop.load("--url", url) as alone:
@@ -149,7 +154,7 @@ def test_more_and_fewer_pods_cost_no_more_than_without_bridges(lab: Lab) -> None
             scaled(shop, "web", 2)
             time.sleep(REST)
         shop.bridge("alice", "deployment/web", header("x-user", "alice"))
-        with shop.load("--url", url) as up:
+        with shop.load("--url", url) as up, shop.load("--url", url, *MATCHING) as matching:
             time.sleep(REST)
             scaled(shop, "web", 4)
             until(lambda: carried(shop, "web"), "the new Pods to be bridged", lambda: shop.told("alice"))
@@ -159,4 +164,5 @@ def test_more_and_fewer_pods_cost_no_more_than_without_bridges(lab: Lab) -> None
             scaled(shop, "web", 2)
             time.sleep(REST)
         assert lost(up) == 0, str(up)
+        assert lost(matching) == 0, str(matching)
         assert lost(down) <= lost(alone), f"{alone} {down}"
