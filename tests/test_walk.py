@@ -14,6 +14,7 @@ from generator.cluster import selectors
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, annotations_of, is_ours, key_of, labels_of
 from generator.cluster.times import after, seconds_between
 from generator.cluster.workload import Original, ips_of, is_serving, original
+from generator.desired.carrier_objects import config_hash
 from generator.desired.generate import Desired, generate
 from generator.desired.handover import PATIENCE
 from generator.desired.waking import next_look
@@ -242,6 +243,36 @@ def test_restore_needs_no_stand_in(cluster: Cluster, begun: int, how: str, late:
         if idle and seen == state == moved:
             break
         state = seen
+    assert not [k for k, o in state.items() if is_ours(o)]
+    for key, obj in world(cluster.objects).items():
+        if key.kind != "EndpointSlice":
+            assert {**state[key], "metadata": _own(state[key]), "status": 0} == {**obj, "metadata": _own(obj), "status": 0}
+
+
+@LAW
+@given(cluster=clusters(), begun=st.integers(1, 14), noted=st.booleans())
+def test_a_carrier_that_takes_no_configuration_stays_in_nobodys_way(cluster: Cluster, begun: int, noted: bool) -> None:
+    """The bridges go in any round of an install, and from then on carriers refuse what they are told, as with a full disk: all the same
+    everything becomes what it was. noted: they say so in a note.
+    """
+    state, now = settle(world(cluster.stream), NOW), NOW
+    for number in range(begun + 250):
+        if number == begun:
+            state = {k: o for k, o in state.items() if k.kind not in OUR_KINDS.values()}
+        desired, changes = _look(state, now)
+        if number > begun and not changes and next_look(desired, now) is None:
+            break
+        for change in changes:
+            live = state.get(change.key)
+            if number >= begun and change.deliver and live and not is_ours(live):
+                if noted:
+                    notes = {names.REFUSED + d.container: f"{config_hash(d.text)} no room" for d in change.deliver}
+                    metadata = {**live["metadata"], "annotations": annotations_of(live) | notes}
+                    state = {**state, change.key: {**live, "metadata": metadata}}
+                continue
+            state = apply(state, change, now)
+        now = after(now, 1.5)
+        state = settle(state, now)
     assert not [k for k, o in state.items() if is_ours(o)]
     for key, obj in world(cluster.objects).items():
         if key.kind != "EndpointSlice":

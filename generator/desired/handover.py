@@ -266,13 +266,20 @@ def _at_rest(item: Original, stay: Next) -> Next:
 
 
 def _toward(item: Original, facts: Facts, stay: Next) -> Next:
-    """One step of an original whose image has to change."""
+    """One step of an original whose image has to change.
+
+    On the way back a carrier is told the configuration of now in a step of its own: should it take none, it holds up nothing else.
+    """
+    entering = _entering(item, facts)
+    confirmed, stay = stay.confirmed, stay if entering else replace(stay, confirmed=_told(item))
     may = (_covered(item, facts) or _spare(item, facts)) and _prepared(item, facts)
-    starting = item.name in facts.starting and not facts.blocked & set(_entering(item, facts))
+    starting = item.name in facts.starting and not facts.blocked & set(entering)
     if not item.held:
         if may or starting:
             return replace(stay, held=True, marked=True, drained_since="", ready=False, reason=_why_hold(item, facts))
-        return stay if _entering(item, facts) or stay.waits_since else replace(stay, waits_since=facts.now, reason=_WAITS)
+        if entering:
+            return stay
+        return replace(stay, confirmed=confirmed) if stay.waits_since else replace(stay, waits_since=facts.now, reason=_WAITS)
     if not (may or starting):
         return replace(stay, held=False, drained_since="", ready=item.kubelet_ready, reason="release: the swap cannot go on now")
     if not facts.drained.get(item.name, True):
@@ -284,7 +291,6 @@ def _toward(item: Original, facts: Facts, stay: Next) -> Next:
         return replace(stay, drained_since=since, reason="wait: its shadow and its stand-in start")
     images = images_for(item, facts.wanted)
     changed = {n: item.containers[n].container_id for n, image in images.items() if image != item.containers[n].image}
-    entering = any(images[n] == facts.wanted.get(n) for n in changed)
     return replace(
         stay,
         images=images,
