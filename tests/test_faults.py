@@ -428,6 +428,7 @@ def test_a_carrier_without_room_keeps_what_it_has(lab: Lab) -> None:
     with lab.namespace("full", workload("full", replicas=1)) as space:
         before = space.owned()
         space.bridge("alice", "deployment/web", ALICE)
+        until(lambda: not [t for t in space.traces() if "stand-in" in t], "the stand-in to have left")
         inside = ("exec", "-n", "full", _original(space)["metadata"]["name"], "--", "/carrier2/bin/sh", "-c")
         with _loaded(space) as load:
             lab.cluster.kubectl(*inside, "dd if=/dev/zero of=/dev/shm/filler bs=64k || :")

@@ -130,7 +130,9 @@ def _of(state: World, target: str, role: str) -> list[Obj]:
 
 
 def _assert_carriers_serve(state: World, addresses: set[str]) -> None:
-    """Each carrier among the ready endpoints has confirmed a configuration in the container that runs, and a shadow is ready."""
+    """Each carrier among the ready endpoints has confirmed a configuration in the container that runs, and a shadow is ready, also behind
+    Service Y', to which stand-ins send.
+    """
     for obj in state.values():
         if obj["kind"] != "Pod" or not addresses & set(ips_of(obj)):
             continue
@@ -138,6 +140,7 @@ def _assert_carriers_serve(state: World, addresses: set[str]) -> None:
         if is_ours(obj):
             assert labels_of(obj)[names.ROLE] == "stand-in"
             assert _confirms(item), f"{item.name} is listed and has confirmed nothing"
+            assert [o for o in state.values() if o["kind"] == "Service" and labels_of(o).get(names.TARGET) == labels_of(obj)[names.TARGET]]
         for c in item.containers.values():
             if c.carried:
                 assert c.settled

@@ -208,7 +208,8 @@ def leave_foreign(outcome: Outcome, scene: Scene) -> None:
 
 def keep_rest(outcome: Outcome, scene: Scene) -> None:
     """While the last Pods of ours leave, what they need stays as it is."""
-    if outcome.walk and (outcome.walk.kept or outcome.walk.retiring):
+    walk = outcome.walk
+    if walk and (walk.kept or walk.wanted or walk.staying or walk.retiring):
         for obj in scene.ours.values():
             if labels_of(obj)[names.ROLE] in ("service", "policy"):
                 outcome.add(obj, "stays until the last Pod of ours has left")
