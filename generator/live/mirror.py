@@ -80,13 +80,14 @@ class Mirror:
             missing = sorted(set(self._stops) - self._synced)
             return tuple(f"{kind} in {space}: {self._troubles.get((kind, space), 'not listed yet')}" for kind, space in missing)
 
-    def snapshot(self, now: str) -> Snapshot:
-        """The cluster as it is known now. Namespaces that have not changed keep their index."""
+    def snapshot(self, now: str, *, unheard: bool = False) -> Snapshot:
+        """The cluster as it is known now. Namespaces that have not changed keep their index. unheard: as Snapshot has it."""
         with self._lock:
             for name, objects in self._objects.items():
                 if name not in self._spaces:
                     self._spaces[name] = Space.of(name, objects)
-            return Snapshot.made(now, [self._spaces[name] for name in sorted(self._spaces)], {}, proxies_behind=self.proxies_behind > 0)
+            spaces = [self._spaces[name] for name in sorted(self._spaces)]
+            return Snapshot.made(now, spaces, {}, proxies_behind=self.proxies_behind > 0, unheard=unheard)
 
     @property
     def proxies_behind(self) -> float:
