@@ -74,7 +74,7 @@ def test_a_refusal_of_before_is_not_this_bridges(api: Api) -> None:
     assert api.objects[AT]["clusterEndpoint"] == {"8080": "a:1"}
 
 
-@pytest.mark.parametrize(("status", "said"), [(404, "; no operator runs here"), (403, "may not see whether an operator runs"), (500, "")])
+@pytest.mark.parametrize(("status", "said"), [(404, "; no operator runs"), (403, "may not see whether an operator runs"), (500, "")])
 def test_whether_an_operator_is_waited_for(api: Api, status: int, said: str) -> None:
     """That none runs is said where it is known; an account that may not see the Lease is told that, and one without an answer nothing."""
     api.before = lambda _method, _path: status

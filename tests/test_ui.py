@@ -472,7 +472,7 @@ def filled(word: str) -> Shown:
     check = {"problems": [problem, {**problem, "code": "RuleOverlap"}]}
     answer = Answer(word, word, (word,), ((word, word, word, word),))
     status = {"operator": word, "targets": [target], "bridges": [bridge]}
-    return Shown(word, status, check, Form(f"x{word}", *(f"x{word}",) * 4), [problem], answer)
+    return Shown(word, status, check, word, Form(f"x{word}", *(f"x{word}",) * 4), [problem], answer)
 
 
 @given(words)

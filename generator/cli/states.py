@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is shown, and when. leader: who holds the operator's Lease, None when nobody does."""
+    """What is shown, and when. leader: who leads, None where no cluster is read."""
 
     targets: tuple[Target, ...]
     bridges: tuple[Row, ...]

@@ -49,13 +49,14 @@ _LONGEST: Final = 1 << 16
 
 
 class Seen(NamedTuple):
-    """What was read and judged. trouble: why it is not of now."""
+    """What was read and judged. operator: who carries it out, in words. trouble: why it is not of now."""
 
     stream: Stream
     snapshot: Snapshot
     desired: Desired
     status: dict[str, Any]
     check: dict[str, Any]
+    operator: str
     trouble: tuple[Problem, ...] = ()
 
 
@@ -77,7 +78,8 @@ def look(source: Source, before: Seen | None = None) -> Seen:
     snapshot, desired = stream.judged()
     leads = live.leader(source.kube, stream.now) if source.of_cluster else None
     problems = [data.problem_data(p) for p in sorted(desired.problems, key=gravity)]
-    return Seen(stream, snapshot, desired, status.as_data(judge(snapshot, desired, leads)), {"problems": problems})
+    words = leads.words if leads else ""
+    return Seen(stream, snapshot, desired, status.as_data(judge(snapshot, desired, leads)), {"problems": problems}, words)
 
 
 def kept(source: Source) -> Callable[[], Seen]:
@@ -130,7 +132,7 @@ def shown(seen: Seen, source: str, asked: Mapping[str, str]) -> str:
     form = Form(**{name: asked.get(name, "").strip() for name in Form._fields})
     answer, wrong = answered(seen, form) if form.url else (None, ())
     trouble, problems = ([data.problem_data(p) for p in found] for found in (seen.trouble, wrong))
-    return page(Shown(source, seen.status, seen.check, form, trouble, answer, problems))
+    return page(Shown(source, seen.status, seen.check, seen.operator, form, trouble, answer, problems))
 
 
 def answered(seen: Seen, form: Form) -> tuple[Answer | None, Sequence[Problem]]:

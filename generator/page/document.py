@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What the page is about. source: what is read, in words. status, check: Status and Check.
+    """What the page is about. source: what is read, in words. status, check: Status and Check. operator: who carries it out, in words.
 
     trouble: problems for which what is shown is not of now. answer: to the form; wrong: problems of the form.
     """
@@ -52,6 +52,7 @@ class Shown(NamedTuple):
     source: str
     status: Data
     check: Data
+    operator: str = ""
     form: Form = Form()
     trouble: Sequence[Data] = ()
     answer: Answer | None = None
@@ -74,7 +75,7 @@ def page(shown: Shown) -> str:
         "header",
         element("h1", "bascule"),
         element("p", shown.source),
-        element("p", summary(shown.status, shown.check), id="summary", role="status", data_part=True),
+        element("p", summary(shown), id="summary", role="status", data_part=True),
         element("nav", element("ul", *links), aria_label="Sections"),
     )
     conflicts = [p for p in shown.check["problems"] if p["code"] in _CONFLICTS]
@@ -95,15 +96,15 @@ def page(shown: Shown) -> str:
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def summary(status: Data, check: Data) -> str:
+def summary(shown: Shown) -> str:
     """The page in a line."""
-    parts = []
+    parts, status, check = [], shown.status, shown.check
     for what in ("targets", "bridges"):
         active = sum(each["state"] == "ACTIVE" for each in status[what])
         parts.append(f"{active} of {len(status[what])} {what} ACTIVE")
     refused = sum(p["severity"] != "warning" for p in check["problems"])
     parts.append(f"{refused} refused, {_counted(len(check['problems']) - refused, 'warning')}")
-    return "; ".join(parts) + (f"; operator {status['operator']}" if status["operator"] else "")
+    return "; ".join(filter(None, (*parts, shown.operator)))
 
 
 def _counted(number: int, what: str) -> str:
