@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,6 +153,24 @@ def test_a_key_that_cannot_be_used(api: Api, state: Path, damage: str) -> None:
 
     assert f"KeyUnusable: {key}: " in why
     assert "Delete it" in why
+
+
+def test_a_key_that_cannot_be_made(api: Api, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ssh-keygen that fails is quoted, with the file it was to make; nothing half-made stays, and the next try makes the key."""
+    broken = state / "bin"
+    broken.mkdir()
+    steps = ("#!/bin/sh", "while [ $# -gt 1 ]; do shift; done", 'echo half > "$1"', "echo No space left on device >&2", "exit 1")
+    (broken / "ssh-keygen").write_text("\n".join(steps))
+    (broken / "ssh-keygen").chmod(0o755)
+    key = session.folder(urlsplit(api.kube.server).netloc.replace(":", "-"), "alice") / "id_ed25519"
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{broken}:{os.environ['PATH']}")
+        why = refused(api)
+
+    assert f"KeyUnusable: {key}: ssh-keygen cannot make it: No space left on device\n" in why
+    assert "See what `ssh-keygen -t ed25519 " in why
+    assert list(key.parent.iterdir()) == []
+    assert introduced(api) == []
 
 
 def test_no_way_to_the_relay(api: Api, tmp_path: Path) -> None:
