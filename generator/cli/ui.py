@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl, urlsplit
 import click
 
 from generator import graph as drawing
+from generator import names
 from generator.cli import data, live, status, view
 from generator.cli.check import gravity
 from generator.cli.explain import headers_of, told, who_gets
@@ -77,9 +78,18 @@ def look(source: Source, before: Seen | None = None) -> Seen:
         return before._replace(trouble=())
     snapshot, desired = stream.judged()
     leads = live.leader(source.kube, stream.now) if source.of_cluster else None
-    problems = [data.problem_data(p) for p in sorted(desired.problems, key=gravity)]
-    words = leads.words if leads else ""
-    return Seen(stream, snapshot, desired, status.as_data(judge(snapshot, desired, leads)), {"problems": problems}, words)
+    found = judge(snapshot, desired, leads)
+    targets = {f"GefyraBridge {names.CONTROL_NAMESPACE}/{b.name}": b.written for b in found.bridges}
+    problems = [{**data.problem_data(p), "asks": _asks(p, targets)} for p in sorted(desired.problems, key=gravity)]
+    return Seen(stream, snapshot, desired, status.as_data(found), {"problems": problems}, leads.words if leads else "")
+
+
+def _asks(problem: Problem, targets: Mapping[str, str]) -> dict[str, str]:
+    """The fields of the form for the request that a problem names, none if it names none. targets: by the place of a bridge."""
+    if not problem.example or problem.place not in targets:
+        return {}
+    port, method, url, headers = problem.example
+    return Form(method, url, targets[problem.place], str(port), "\n".join(headers))._asdict()
 
 
 def kept(source: Source) -> Callable[[], Seen]:

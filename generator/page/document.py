@@ -44,9 +44,10 @@ class Answer(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What the page is about. source: what is read, in words. status, check: Status and Check. operator: who carries it out, in words.
+    """What the page is about. source: what is read, in words. status, check: Status and Check; a problem's `asks`: fields of the form.
 
-    trouble: problems for which what is shown is not of now. answer: to the form; wrong: problems of the form.
+    operator: who carries it out, in words. trouble: problems for which what is shown is not of now. answer: to the form; wrong: problems
+    of the form.
     """
 
     source: str
@@ -186,7 +187,15 @@ def _problems(problems: Sequence[Data], none: str = "") -> Html:
 def _problem(problem: Data) -> Html:
     word = "error" if problem["severity"] == "input" else str(problem["severity"])
     head = element("p", element("strong", word, class_=f"state {word}"), f" {problem['code']}: {problem['place']}")
-    return Html(head + element("p", problem["message"]) + element("p", problem["cure"], class_="cure"))
+    return Html(head + element("p", problem["message"]) + element("p", problem["cure"], class_="cure") + _question(problem))
+
+
+def _question(problem: Data) -> Html:
+    """A link that fills the form with the request that the problem names, and answers it."""
+    if not problem.get("asks"):
+        return Html("")
+    way = f"/?{urlencode(problem['asks'], errors='replace')}#answer"
+    return element("p", element("a", "Explain this request", href=way, aria_label=f"Explain the request of {problem['place']}"))
 
 
 def _trouble(problems: Sequence[Data]) -> list[Html]:
