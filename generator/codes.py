@@ -28,7 +28,7 @@ CODES: dict[str, Code] = {
     "SshMissing": Code("input", "OpenSSH's client, which holds the connection to the relay, is not on this machine.", "Install it: apt-get install openssh-client, dnf install openssh-clients; macOS and Windows have it."),
     "ClientUnusable": Code("input", "The GefyraClient of that name is connected by another provider than the relay, or from another machine.", "Give another --client; one that is given takes over from another machine."),
     "NotInstalled": Code("input", "The cluster does not know bridges and clients.", "Install bascule as docs/install.md says."),
-    "KeyUnusable": Code("input", "The key of this machine's client is damaged, or has got a passphrase.", "Delete the file that is named; a new key is made."),
+    "KeyUnusable": Code("input", "The key of this machine's client is damaged, has got a passphrase, or cannot be made.", "Delete the file that is named; a new key is made. Where `ssh-keygen` fails, mend what it says."),
     "RelayUnreachable": Code("input", "The API server does not lead to the relay.", "See how its Pod is: `kubectl -n gefyra get pod bascule-relay-0`."),
     "NotText": Code("input", "The input is not UTF-8 text, or larger than 256 MiB.", "Give what `kubectl get ... -o yaml` prints."),
     "YamlSyntax": Code("input", "The input is neither YAML nor JSON.", "Mend the line that is named."),

@@ -11,12 +11,21 @@ is also the `reason` of a status condition (Kubernetes API conventions, "Typical
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from generator.codes import CODES
 
 Severity = Literal["input", "refused", "warning"]
+
+
+class Example(NamedTuple):
+    """A request that shows a Problem, as `bascule explain` takes it. port: of the container. headers: `name: value`."""
+
+    port: int
+    method: str
+    url: str
+    headers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,12 +36,14 @@ class Problem:
     place: where: file and line, or `Kind namespace/name`, with a field where one is known.
     message: what is wrong, with the value that is.
     cure: what was expected, with an example.
+    example: a request that the message names.
     """
 
     code: str
     place: str
     message: str
     cure: str
+    example: Example | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.code not in CODES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_a_refusal_of_before_is_not_this_bridges(api: Api) -> None:
     assert api.objects[AT]["clusterEndpoint"] == {"8080": "a:1"}
 
 
-@pytest.mark.parametrize(("status", "said"), [(404, "; no operator runs here"), (403, "may not see whether an operator runs"), (500, "")])
+@pytest.mark.parametrize(("status", "said"), [(404, "; no operator runs"), (403, "may not see whether an operator runs"), (500, "")])
 def test_whether_an_operator_is_waited_for(api: Api, status: int, said: str) -> None:
     """That none runs is said where it is known; an account that may not see the Lease is told that, and one without an answer nothing."""
     api.before = lambda _method, _path: status
@@ -152,6 +153,24 @@ def test_a_key_that_cannot_be_used(api: Api, state: Path, damage: str) -> None:
 
     assert f"KeyUnusable: {key}: " in why
     assert "Delete it" in why
+
+
+def test_a_key_that_cannot_be_made(api: Api, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ssh-keygen that fails is quoted, with the file it was to make; nothing half-made stays, and the next try makes the key."""
+    broken = state / "bin"
+    broken.mkdir()
+    steps = ("#!/bin/sh", "while [ $# -gt 1 ]; do shift; done", 'echo half > "$1"', "echo No space left on device >&2", "exit 1")
+    (broken / "ssh-keygen").write_text("\n".join(steps))
+    (broken / "ssh-keygen").chmod(0o755)
+    key = session.folder(urlsplit(api.kube.server).netloc.replace(":", "-"), "alice") / "id_ed25519"
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{broken}:{os.environ['PATH']}")
+        why = refused(api)
+
+    assert f"KeyUnusable: {key}: ssh-keygen cannot make it: No space left on device\n" in why
+    assert "See what `ssh-keygen -t ed25519 " in why
+    assert list(key.parent.iterdir()) == []
+    assert introduced(api) == []
 
 
 def test_no_way_to_the_relay(api: Api, tmp_path: Path) -> None:

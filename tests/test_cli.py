@@ -27,6 +27,7 @@ from generator.cluster.snapshot import Key
 from generator.codes import CODES
 from generator.simulate import fold, settle, world
 from generator.text import reading as text
+from generator.text.printable import printable
 from tests import kube
 
 ROOT = Path(__file__).parents[1]
@@ -408,7 +409,7 @@ def test_file_not_there(name: str) -> None:
     result = bascule("render", "-f", name)
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"error FileNotReadable: {name}")
+    assert result.stderr.startswith(f"error FileNotReadable: {printable(name)}")
 
 
 @pytest.mark.parametrize("now", ["", "yesterday", "2026-11-24", "2026-11-24T22:00:00", "2026-02-30T00:00:00Z"])
@@ -483,6 +484,24 @@ def test_every_error_of_the_input_is_tried_here() -> None:
     tried |= {"NotInstalled", "KeyUnusable", "RelayUnreachable"}  # tests/test_bridging.py
 
     assert tried == {code for code, entry in CODES.items() if entry.severity == "input"}
+
+
+@pytest.mark.parametrize("field", ["client", "name", "providerParameter"])
+@pytest.mark.parametrize("name", ["status", "check", "plan", "diff", "explain"])
+def test_nothing_of_others_moves_the_terminal(name: str, field: str) -> None:
+    """A title, an erased screen, an overwritten line, a line of its own, text turned around: all of it is shown as it is spelled."""
+    hostile = "x\x1b]0;t\x07\x1b[2J\x9b2J\r\u202e\x7f\nerror Faked: x"
+    mount, john, *others = bridges()
+    (john["metadata"] if field == "name" else john)[field] = {"mode": hostile} if field == "providerParameter" else hostile
+    eve = kube.bridge("later", "web", [kube.rule(kube.path("/api/objects/5"), kube.header("owner", "john"))], client="eve")
+    objects = save([*cluster(), mount, john, *others, eve])
+    given = [name, *(("GET", "/", *TARGET) if name == "explain" else ()), "-f", objects, *AT]
+    result = CliRunner().invoke(main, given, prog_name="bascule", catch_exceptions=False, color=True)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", result.output)  # our own colours
+
+    assert [c for c in shown if not c.isprintable() and c != "\n"] == []
+    assert "\nerror Faked" not in shown
+    assert r"\x1b]0;t\x07\x1b[2J\x9b2J" in shown
 
 
 def test_several_files_and_stdin_are_one_stream() -> None:

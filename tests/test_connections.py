@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -318,6 +319,18 @@ def test_who_stays_away_too_long_loses_the_bridge(seconds: int, notes: dict[str,
 
     assert [c.op for c in changes if c.key.name == "a"] == (["delete"] if expired else ["patch"])
     assert next_end(read(snapshot), now) == (None if expired else int(notes.get(AWAY_GRACE, "86400")) - seconds)
+
+
+@given(st.integers(0, 200_000), st.sampled_from(("0", "60", "86400")))
+def test_a_leader_that_has_not_listened_yet_removes_nobody(seconds: int, grace: str) -> None:
+    """What the report says is from before it led. When it has listened, exactly those go whose time is over."""
+    objects = [*WEB, *away(BLOCKS[0], NOW), kube.client("alice"), alices(**{AWAY_GRACE: grace})]
+    snapshot = Snapshot.of(objects, after(NOW, seconds))
+    new = replace(snapshot, unheard=True)
+
+    assert not generate(new).intent.expired
+    assert next_end(read(new), new.now) is None
+    assert bool(generate(snapshot).intent.expired) == (seconds >= int(grace))
 
 
 def test_who_comes_back_keeps_the_bridge() -> None:

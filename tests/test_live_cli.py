@@ -365,6 +365,10 @@ def test_no_answer_is_one_line_and_what_to_do(command: tuple[str, ...], monkeypa
     assert "the kubeconfig has no 'prod'" in bascule(*command, "--context", "prod", code=2)
 
 
+LEASES = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["bascule-operator"], "verbs": ["get"]}]
+"""With which an account sees whether an operator runs."""
+
+
 # --- status ----------------------------------------------------------------------------------------------------------
 
 
@@ -439,6 +443,9 @@ def test_the_page_shows_what_is_there_now(api: Cluster, kube: Kube, guest: str, 
     with ui.serving(ui.kept(source), "the cluster", 0) as url:
         ask(kube, bridge("late", space))
         page = again(url, "late")
+        assert "; this account may not see whether an operator runs</p>" in page
+        allow(api, guest, "gefyra", LEASES)
+        again(url, "; no operator runs</p>")
         api.kubectl("delete", "rolebindings", "--all", "-n", "gefyra")
         banner = again(url, "What is shown is not of now")
 
@@ -495,6 +502,25 @@ def test_where_an_operator_runs_only_bridges_are_written(kube: Kube, space: str)
         assert re.search(r"^operator gefyra-operator-7c9-x2k, heard of \d+s ago$", bascule("status"), re.MULTILINE)
     finally:
         kube.delete(held)
+
+
+def test_who_may_not_see_the_lease_is_told_so(api: Cluster, kube: Kube, guest: str, space: str) -> None:
+    """It may be held: `status` claims nothing, and `apply` writes what is asked, waits, and does nothing of what an operator does."""
+    asked = {"apiGroups": ["gefyra.dev"], "resources": ["gefyrabridges"], "verbs": ["create"]}
+    for namespace in ("gefyra", space):
+        allow(api, guest, namespace, [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["list"]}])
+    allow(api, guest, "gefyra", [asked])
+    allow(api, guest, space, [{"apiGroups": [""], "resources": ["pods", "services"], "verbs": ["create", "patch"]}])
+    pods = [p["metadata"]["name"] for p in kube.list_objects("Pod", space)[0]]
+
+    late = bascule("apply", "-n", space, "-f", save(bridge("alice", space)), "--timeout", "1s", code=1)
+    assert "this account may not see whether an operator runs; one is waited for\n" in late
+    assert kube.get(Key("GefyraBridge", "gefyra", "alice"))["client"] == "alice"
+    assert [p["metadata"]["name"] for p in kube.list_objects("Pod", space)[0]] == pods
+    assert "\nthis account may not see whether an operator runs\n" in bascule("status", "-n", space)
+    assert "error: this account may not see whether an operator runs, and " in bascule("apply", "-n", space, code=2)
+    allow(api, guest, "gefyra", LEASES)
+    assert "\nno operator runs: nothing moves " in bascule("status", "-n", space)
 
 
 def test_an_old_lease_is_nobodys(kube: Kube) -> None:

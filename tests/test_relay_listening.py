@@ -214,16 +214,18 @@ def test_the_leader_does_both_where_a_relay_is_installed(installed: Cluster, adm
 
     create("alice", 20032)
     admin.create({**bridge(**{"8080": "bascule-relay.gefyra.svc.cluster.local:20032"}), "client": "alice", "target": "deployment/web"})
-    kube, leads, asked, stop = account(installed.kubeconfig, OPERATOR), threading.Event(), threading.Event(), threading.Event()
+    kube = account(installed.kubeconfig, OPERATOR)
+    leads, asked, heard, stop = (threading.Event() for _ in range(4))
     mirror = Mirror(kube, lambda *_: None)
     mirror.follow(())
-    thread = threading.Thread(target=connections.run, args=(kube, mirror, leads.is_set, asked, stop, loopback))
+    thread = threading.Thread(target=connections.run, args=(kube, mirror, leads.is_set, asked, heard, stop, loopback))
     thread.start()
     try:
         until(lambda: not mirror.waits_for, "the mirror")
         assert not stop.wait(2 * connections.ROUND)
         assert not certified("alice")
         assert "data" not in admin.get(REPORT)
+        assert not heard.is_set()
         leads.set()
         until(lambda: certified("alice"), "a certificate")
         until(lambda: list(json.loads(admin.get(REPORT).get("data", {}).get("away", "{}"))) == ["20032"], "who is away")
@@ -235,6 +237,50 @@ def test_the_leader_does_both_where_a_relay_is_installed(installed: Cluster, adm
         stub.text = "20032\n20064\n20130\n"
         until(lambda: "/cgi-bin/end?20128" in stub.asked, "a stranger to be disconnected")
         assert stub.asked == {"/cgi-bin/listening", "/cgi-bin/end?20128"}
+    finally:
+        stop.set()
+        thread.join()
+        mirror.stop()
+
+
+def test_who_is_away_is_known_when_the_leader_itself_has_listened(installed: Cluster, admin: Kube, stub: Relay) -> None:
+    """Alice came back while nobody led, and again while another did: at the moment when judging begins, the mirror says that she is there.
+
+    What this process wrote before the other led says the same as what it hears now, and is no reason to leave the other's report.
+    """
+    kube = account(installed.kubeconfig, OPERATOR)
+    led, idle, asked, heard, stop = (threading.Event() for _ in range(5))
+    told: list[tuple[bool, str]] = []
+
+    def changed(key: Key, before: Obj | None, after: Obj | None) -> None:
+        if key == REPORT and before is after is not None:
+            told.append((heard.is_set(), (mirror.get(REPORT) or {})["data"]["away"]))
+
+    def leads() -> bool:
+        if not led.is_set():
+            idle.set()
+        return led.is_set()
+
+    mirror = Mirror(kube, changed)
+    stale = {"data": {"listening": "", "away": json.dumps({"20032": THEN})}}
+    admin.merge(REPORT, stale)
+    stub.text = "20032\n"
+    mirror.follow(())
+    thread = threading.Thread(target=connections.run, args=(kube, mirror, leads, asked, heard, stop, loopback))
+    thread.start()
+    try:
+        until(lambda: not mirror.waits_for, "the mirror")
+        assert not heard.is_set()
+        led.set()
+        until(lambda: told == [(True, "{}")], "the first look")
+        led.clear()
+        idle.clear()
+        until(idle.is_set, "the end of its part")
+        heard.clear()
+        admin.merge(REPORT, stale)
+        led.set()
+        until(lambda: told == [(True, "{}")] * 2, "the first look of the second time")
+        assert admin.get(REPORT)["data"] == {"address": "127.0.0.1", "listening": "20032", "away": "{}"}
     finally:
         stop.set()
         thread.join()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from generator.errors import Problem
 from generator.text import reading as text
 from generator.text import yamlreader
+from generator.text.printable import printable
 from generator.text.scalars import Ambiguous, meaning, quoted
 
 NASTY = [
@@ -357,3 +358,16 @@ def test_no_input_raises(source: str | bytes) -> None:
         objects, problems = read_by(parser, source)
         text.write_yaml(objects)
         assert all(p.cure and p.message for p in problems)
+
+
+# ---- what a terminal is shown
+
+
+@given(st.text() | st.binary().map(lambda data: data.decode("latin-1")), st.sampled_from(("", "\n", "\n\t")))
+def test_a_terminal_is_shown_text_and_nothing_else(words: str, keep: str) -> None:
+    """No control character is left but those that may; what is printable stays as it is, and something stands for all the rest."""
+    found = printable(words, keep)
+
+    assert all(c.isprintable() or c in keep for c in found)
+    assert printable("".join(c for c in words if c.isprintable() or c in keep), keep) == "".join(c for c in words if c in found)
+    assert len(found) >= len(words)

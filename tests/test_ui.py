@@ -169,6 +169,22 @@ def test_is_accessible(window: Browser, hostile: Path, case: Path | str, width: 
         )
 
 
+def test_a_clash_leads_to_who_gets_its_request(window: Browser) -> None:
+    """From the keyboard: the link of an overlap fills the form with the request that it names, and the answer is the one that it gives."""
+    with served(OVERLAP) as url:
+        window.open(url)
+        told = window.value("[...document.querySelectorAll('#conflicts-part li')].map(li => li.innerText)")
+        window.value("document.querySelectorAll('#conflicts-part a')[1].focus()")
+        window.press("Enter")
+        window.until("document.querySelector('#answer h3')")
+        fields = {name: window.value(f"document.getElementById('{name}').value") for name in Form._fields}
+
+        assert "for example GET / -H 'x-user: alice' -H 'cookie: user=carol'; alice gets them" in told[1]
+        assert fields == QUERY | {"url": "/", "target": "shop/deployment/web/app", "headers": "x-user: alice\ncookie: user=carol"}
+        assert window.text("#answer h3") == "alice gets it"
+        assert window.value(AUDIT) == []
+
+
 def test_an_audit_sees_what_is_wrong(window: Browser) -> None:
     """The checks of the test before can fail: each of these changes is found."""
     with served(OVERLAP) as url:
@@ -469,10 +485,10 @@ def filled(word: str) -> Shown:
         "name": word, "owner": word, "target": word, "ports": [80], "rules": [word], "state": word, "waitsFor": [word], "problem": None,
         "created": word, "goesTo": {"80": word}, "mode": "intercept", "fallback": "cluster",
     }  # fmt: skip
-    check = {"problems": [problem, {**problem, "code": "RuleOverlap"}]}
+    check = {"problems": [problem, {**problem, "code": "RuleOverlap", "asks": {"url": word, "headers": word}}]}
     answer = Answer(word, word, (word,), ((word, word, word, word),))
     status = {"operator": word, "targets": [target], "bridges": [bridge]}
-    return Shown(word, status, check, Form(f"x{word}", *(f"x{word}",) * 4), [problem], answer)
+    return Shown(word, status, check, word, Form(f"x{word}", *(f"x{word}",) * 4), [problem], answer)
 
 
 @given(words)

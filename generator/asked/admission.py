@@ -79,7 +79,7 @@ def _remembered(claim: Claim, bridges: list[Bridge], at: tuple[Key, str], intent
 
 def _decode(snapshot: Snapshot, intent: Intent, memory: Memory, before: Memory) -> list[Mount]:
     """The mounts, oldest first; bridges and clients are noted in `intent`."""
-    relay = relay_of(snapshot)
+    relay = None if snapshot.unheard else relay_of(snapshot)
     items: list[Mount | Bridge | Client] = []
     for obj in snapshot.controls:
         key = key_of(obj)

@@ -20,6 +20,7 @@ from generator.names import AWAY_GRACE, CLIENT
 from generator.rules.analysis import never, shape
 from generator.rules.conditions import needs, rule, subject
 from generator.rules.fields import seen_there
+from generator.text.printable import printable
 from generator.text.walk import Kind, Place, fields, shown
 
 __all__ = ["Bridge", "Mount", "TargetRef", "Tls", "decode_bridge", "decode_mount"]
@@ -49,7 +50,7 @@ class Mount:
 class Bridge:
     """One user's rules and where the requests go.
 
-    created, sunset, obj: as in Mount. owner: the client, else the label gefyra.dev/client, else the bridge's name.
+    created, sunset, obj: as in Mount. owner: the client, else the label gefyra.dev/client, else the bridge's name; printable.
     mount: name of the mount, "" when `target` names the workload itself.
     ports: (port of the container, port on the user's machine), sorted.
     rules: as written, each once; any of them suffices, in each all conditions must hold.
@@ -169,7 +170,7 @@ def decode_bridge(obj: object) -> tuple[Bridge | None, tuple[Problem, ...]]:
         name=name,
         created=created,
         client=client,
-        owner=client or (obj["metadata"].get("labels") or {}).get(CLIENT) or name,
+        owner=printable(client or (obj["metadata"].get("labels") or {}).get(CLIENT) or name),
         mount=mount,
         target=target,
         ports=ports,

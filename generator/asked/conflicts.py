@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from generator.asked.bridge import Bridge
 from generator.cluster.snapshot import key_of
-from generator.errors import Problem
+from generator.errors import Example, Problem
 from generator.rules.analysis import Relation, Shape, common, relation, shape
 from generator.rules.automaton import bits
 from generator.rules.conditions import in_words
@@ -147,16 +147,17 @@ def _warnings(place: str, port: int, pairs: list[_Overlap], others: list[str]) -
     for _, found, mine, theirs in [*told.values()][:SHOWN]:
         found_one = _example(mine, theirs)
         example = f", for example {found_one}" if found_one else ""
+        asked = Example(port, found_one.method, found_one.url, tuple(map(": ".join, found_one.headers))) if found_one else None
         first, second = sorted((mine, theirs), key=lambda rule: precedence(rule.candidate))
         wins = f"{first.bridge.name} gets them, {_why(second, first)}"
         other = f"bridge {theirs.bridge.name} of {theirs.bridge.owner}"
         if found == "undecided":
             message = f"on port {port}, it is not decided which requests match both {_what(mine)} and {_what(theirs)} of {other}{example}"
             cure = "Use prefix or exact for a regex with many repeats, and a cookie condition for one on the whole cookie header."
-            yield Problem("RuleUndecided", place, f"{message}; {wins}", cure)
+            yield Problem("RuleUndecided", place, f"{message}; {wins}", cure, asked)
         else:
             message = f"on port {port}, some requests match {other} too{example}; {wins}"
-            yield Problem("RuleOverlap", place, message, "Nothing, if that is meant; else add a condition to one of the two.")
+            yield Problem("RuleOverlap", place, message, "Nothing, if that is meant; else add a condition to one of the two.", asked)
     if left := [name for name in others if name not in [*told][:SHOWN]]:
         listed = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
         message = f"on port {port}, some requests may match {len(left)} more bridges: {listed}"

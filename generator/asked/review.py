@@ -25,6 +25,7 @@ from generator.asked.values import workload
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, key_of, labels_of
 from generator.errors import Problem
 from generator.names import CLIENT, CONTROL_NAMESPACE
+from generator.text.printable import printable
 from generator.text.walk import Place
 
 
@@ -74,7 +75,7 @@ def _not_theirs(user: str, objects: Iterable[Obj]) -> str:
         return ""
     for obj in objects:
         key = key_of(obj)
-        owners = {str(o) for o in (obj.get("client"), labels_of(obj).get(CLIENT)) if o}
+        owners = {printable(str(o)) for o in (obj.get("client"), labels_of(obj).get(CLIENT)) if o}
         if (key.kind == "GefyraBridge" and owners != {client}) or (key.kind == "GefyraClient" and key.name != client):
             owner = key.name if key.kind == "GefyraClient" else " and ".join(sorted(owners)) or "no client"
             return f"{key} belongs to {owner}; client {client} may only write and delete what is its own."
@@ -129,7 +130,7 @@ def _kept_out(before: Intent, beside: Intent, key: Key, others: Iterable[Obj]) -
         at = key_of(other)
         refused = [p for p in beside.problems.get(at, ()) if p.severity != "warning"]
         if refused and all(p.severity == "warning" for p in before.problems.get(at, ())):
-            owner = other.get("client") or labels_of(other).get(CLIENT) or "its owner"
+            owner = printable(str(other.get("client") or labels_of(other).get(CLIENT) or "its owner"))
             why = f"{at} is there already, and could not stand beside {key}: {refused[0].message}"
             found.append(f"{refused[0].code}: {why}. Change yours, or ask {owner}.")
     return found

@@ -117,8 +117,9 @@ def apply(
 ) -> None:
     """Write bridges and mounts, and wait until they are ACTIVE.
 
-    Where an operator runs, it does the rest. Where none runs, this command does: it reads, plans and writes until nothing changes
-    any more, and without -f carries on from wherever the cluster stands. It may be interrupted, and run again.
+    Where an operator runs, or the account may not see whether one does, it does the rest. Where none runs, this command does: it reads,
+    plans and writes until nothing changes any more, and without -f carries on from wherever the cluster stands. It may be
+    interrupted, and run again.
 
     Before it writes, it prints what it is about to do, and on a terminal asks.
 
@@ -130,8 +131,11 @@ def apply(
     given = source.given.usable().objects
     now = replace(source, files=()).read().usable()
     leader = live.leader(source.kube, now.now)
-    if leader and not filename:
+    if leader.holder and not filename:
         view.fail(f"an operator is running ({leader.holder}) and does this; `bascule status --watch` shows how far it is")
+        ctx.exit(2)
+    if leader.holder is None and not filename:
+        view.fail(f"{leader.words}, and this does what one does: let it `get` Lease gefyra/bascule-operator")
         ctx.exit(2)
     asked = wishes(given, now.objects, delete=delete)
     then = _without(now, asked) if delete else source.read().usable()
@@ -154,6 +158,8 @@ def apply(
     with live.answers(source.kube):
         for wish in writes:
             put(source.kube, wish)
+    if leader.holder is None:
+        view.note(f"{leader.words}; one is waited for")
     watched = replace(source, files=(), namespaces=_spaces(source, now, then))
     ctx.exit(0 if _go_on(watched, whose, timeout) else 1)
 
@@ -230,7 +236,7 @@ def _go_on(source: Source, whose: Concerned | None, timeout: float) -> bool:
         def look() -> tuple[tuple[tuple[Target | Row, ...], str], list[str]]:
             nonlocal number
             stream = source.read().usable()
-            writes = live.leader(source.kube, stream.now) is None
+            writes = live.leader(source.kube, stream.now).holder == ""
             snapshot, desired = stream.judged()
             found = judge(snapshot, desired)
             items = whose.of(found) if whose else tuple(i for i in found.items if i.state in MOVING)

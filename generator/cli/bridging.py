@@ -170,11 +170,10 @@ def _nobody(kube: Kube) -> str:
     from generator.live.failures import KubeError  # noqa: PLC0415  # only when a cluster is read
 
     try:
-        return "" if live.known_leader(kube, clock()) else "; no operator runs here"
-    except InputError as error:
-        return "; this account may not see whether an operator runs" if error.problems[0].code == "ClusterForbidden" else ""
-    except KubeError:
+        found = live.leader(kube, clock())
+    except (InputError, KubeError):
         return ""
+    return "" if found.holder else f"; {found.words}"
 
 
 def _taken_down(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell) -> bool:

@@ -104,7 +104,7 @@ def introduced(kube: Kube, client: str, tell: Tell, *, named: bool) -> tuple[Pat
         cure = "Install OpenSSH's client: apt-get install openssh-client, dnf install openssh-clients; macOS and Windows have it."
         raise InputError(Problem("SshMissing", "PATH", str(error), cure)) from error
     except sessions.BadKey as error:
-        raise InputError(Problem("KeyUnusable", str(error.place), str(error), "Delete it; a new one is made.")) from error
+        raise InputError(Problem("KeyUnusable", str(error.place), str(error), error.cure)) from error
     except OSError as error:
         cure = "Name a folder of your own, as in XDG_STATE_HOME=$HOME/.local/state."
         raise InputError(

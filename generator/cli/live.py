@@ -27,10 +27,20 @@ _PATIENCE: Final = 1.0
 
 
 class Leader(NamedTuple):
-    """Who holds the Lease of the operator, and since how many seconds it was not renewed."""
+    """Who holds the Lease of the operator, and since how many seconds it was not renewed.
 
-    holder: str
-    seconds: float
+    holder: "" when nobody does, None when the account may not know.
+    """
+
+    holder: str | None
+    seconds: float = 0.0
+
+    @property
+    def words(self) -> str:
+        """For a person."""
+        if self.holder is None:
+            return "this account may not see whether an operator runs"
+        return f"operator {self.holder}" if self.holder else "no operator runs"
 
 
 def account(context: str | None, *, dry_run: bool = False) -> Kube:
@@ -74,29 +84,21 @@ def _innermost(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def leader(kube: Kube, now: str) -> Leader | None:
-    """Who leads; None when nobody does, or when the account may not know. Raises InputError (ClusterUnreachable)."""
-    try:
-        return known_leader(kube, now)
-    except InputError as error:
-        if error.problems[0].code != "ClusterForbidden":
-            raise
-    return None
-
-
-def known_leader(kube: Kube, now: str) -> Leader | None:
-    """Who leads, None when nobody does. Raises InputError (ClusterUnreachable; ClusterForbidden when the account may not know)."""
-    from generator.live.failures import NotFound  # noqa: PLC0415  # see above
+def leader(kube: Kube, now: str) -> Leader:
+    """Who leads. Raises InputError (ClusterUnreachable)."""
+    from generator.live.failures import Forbidden, NotFound  # noqa: PLC0415  # see above
     from generator.live.lease import DURATION, LEASE  # noqa: PLC0415
 
     try:
-        with answers(kube, but=(NotFound,)):
+        with answers(kube, but=(NotFound, Forbidden)):
             spec = kube.get(LEASE).get("spec") or {}
     except NotFound:
-        return None
+        return Leader("")
+    except Forbidden:
+        return Leader(None)
     age = seconds_between(spec.get("renewTime") or "", now)
     lasts = (spec.get("leaseDurationSeconds") or DURATION) + _LATE
-    return Leader(spec["holderIdentity"], max(age, 0)) if spec.get("holderIdentity") and age < lasts else None
+    return Leader(spec["holderIdentity"], max(age, 0)) if spec.get("holderIdentity") and age < lasts else Leader("")
 
 
 @contextmanager

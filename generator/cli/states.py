@@ -17,6 +17,7 @@ from generator.desired.outcome import Outcome
 from generator.desired.routing import connections
 from generator.errors import Problem
 from generator.rules.conditions import in_words
+from generator.text.printable import printable
 
 MOVING: Final = ("PREPARING", "INSTALLING", "RESTORING", "TERMINATING")
 """States of what is on its way."""
@@ -63,7 +64,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is shown, and when. leader: who holds the operator's Lease, None when nobody does."""
+    """What is shown, and when. leader: who leads, None where no cluster is read."""
 
     targets: tuple[Target, ...]
     bridges: tuple[Row, ...]
@@ -187,7 +188,7 @@ def _bridge(seen: _View, obj: Obj) -> Row:
     reached = connections(snapshot, [item])[0] if item else {}
     return Row(
         name=key.name,
-        owner=item.owner if item else str(obj.get("client") or ""),
+        owner=item.owner if item else printable(str(obj.get("client") or "")),
         written=written,
         ports=tuple(remote for remote, _ in item.ports) if item else (),
         rules=(tuple(map(in_words, item.rules)) or ("every request",)) if item else (),

@@ -19,13 +19,13 @@ PAINT: Final[view.Paint] = {
     r".* (ACTIVE)(?: .*)?": {"fg": "green"},
     r".* (PREPARING|INSTALLING|RESTORING|REQUESTED)(?: .*)?": {"fg": "yellow"},
     r".* (ERROR|MISSING)(?: .*)?": {"fg": "red"},
-    r"(no operator runs.*)": {"fg": "yellow"},
+    r"(no operator runs.*|this account may not see.*)": {"fg": "yellow"},
 }
 _MOST_RULES: Final = 3
 
 
-def as_text(found: Status, columns: int, *, of_cluster: bool = False) -> str:
-    """Two tables; what is not ACTIVE has the reason and the next step below it. of_cluster: with a word about the operator."""
+def as_text(found: Status, columns: int) -> str:
+    """Two tables; what is not ACTIVE has the reason and the next step below it. Of a cluster, with a word about the operator."""
     parts = []
     if found.targets:
         rows = [(t.written, f"{t.carried}/{t.originals}", f"{t.serving}/{t.shadows}", t.state) for t in found.targets]
@@ -37,10 +37,10 @@ def as_text(found: Status, columns: int, *, of_cluster: bool = False) -> str:
         parts.append(_table(("BRIDGE", "OWNER", "STATE", "AGE"), rows, notes, columns))
     if not parts:
         parts.append("no bridges, no mounts, and nothing on its way back\n")
-    if found.leader is None and of_cluster:
-        parts.append("no operator runs: nothing moves until one does, or `bascule apply` is run\n")
-    elif found.leader:
-        parts.append(f"operator {found.leader.holder}, heard of {found.leader.seconds:.0f}s ago\n")
+    if found.leader:
+        nobody = ": nothing moves until one does, or `bascule apply` is run" if found.leader.holder == "" else ""
+        heard = f", heard of {found.leader.seconds:.0f}s ago" if found.leader.holder else ""
+        parts.append(f"{found.leader.words}{nobody}{heard}\n")
     return "\n".join(parts)
 
 
@@ -87,7 +87,7 @@ def as_data(found: Status) -> dict[str, Any]:
     """The same as plain data, without ages."""
     return data.envelope(
         "Status",
-        operator=found.leader.holder if found.leader else None,
+        operator=(found.leader.holder or None) if found.leader else None,
         targets=[
             {
                 "target": t.written,
@@ -153,19 +153,19 @@ def status(ctx: click.Context, source: Source, only: tuple[str, ...], watch: boo
         _watch(source, only, output)
     elif wait:
         found, done = until(lambda: _waiting(look(source, only)), timeout)
-        _show(found, output, of_cluster=True)
+        _show(found, output)
         ctx.exit(0 if done else 1)
     else:
-        _show(look(source, only), output, of_cluster=source.of_cluster)
+        _show(look(source, only), output)
 
 
 def _waiting(found: Status) -> tuple[Status, list[str]]:
     return found, pending(found.items)
 
 
-def _show(found: Status, output: str, *, of_cluster: bool) -> None:
+def _show(found: Status, output: str) -> None:
     if output == "text":
-        view.show(as_text(found, view.width(), of_cluster=of_cluster), PAINT)
+        view.show(as_text(found, view.width()), PAINT)
     else:
         view.show(data.written(output, as_data(found)))
 
@@ -179,5 +179,5 @@ def _watch(source: Source, only: Sequence[str], output: str) -> None:
         if shown != before:
             if drawn:
                 view.clear()
-            _show(found, output, of_cluster=True)
+            _show(found, output)
             before = shown

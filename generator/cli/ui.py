@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl, urlsplit
 import click
 
 from generator import graph as drawing
+from generator import names
 from generator.cli import data, live, status, view
 from generator.cli.check import gravity
 from generator.cli.explain import headers_of, told, who_gets
@@ -49,13 +50,14 @@ _LONGEST: Final = 1 << 16
 
 
 class Seen(NamedTuple):
-    """What was read and judged. trouble: why it is not of now."""
+    """What was read and judged. operator: who carries it out, in words. trouble: why it is not of now."""
 
     stream: Stream
     snapshot: Snapshot
     desired: Desired
     status: dict[str, Any]
     check: dict[str, Any]
+    operator: str
     trouble: tuple[Problem, ...] = ()
 
 
@@ -76,8 +78,18 @@ def look(source: Source, before: Seen | None = None) -> Seen:
         return before._replace(trouble=())
     snapshot, desired = stream.judged()
     leads = live.leader(source.kube, stream.now) if source.of_cluster else None
-    problems = [data.problem_data(p) for p in sorted(desired.problems, key=gravity)]
-    return Seen(stream, snapshot, desired, status.as_data(judge(snapshot, desired, leads)), {"problems": problems})
+    found = judge(snapshot, desired, leads)
+    targets = {f"GefyraBridge {names.CONTROL_NAMESPACE}/{b.name}": b.written for b in found.bridges}
+    problems = [{**data.problem_data(p), "asks": _asks(p, targets)} for p in sorted(desired.problems, key=gravity)]
+    return Seen(stream, snapshot, desired, status.as_data(found), {"problems": problems}, leads.words if leads else "")
+
+
+def _asks(problem: Problem, targets: Mapping[str, str]) -> dict[str, str]:
+    """The fields of the form for the request that a problem names, none if it names none. targets: by the place of a bridge."""
+    if not problem.example or problem.place not in targets:
+        return {}
+    port, method, url, headers = problem.example
+    return Form(method, url, targets[problem.place], str(port), "\n".join(headers))._asdict()
 
 
 def kept(source: Source) -> Callable[[], Seen]:
@@ -130,7 +142,7 @@ def shown(seen: Seen, source: str, asked: Mapping[str, str]) -> str:
     form = Form(**{name: asked.get(name, "").strip() for name in Form._fields})
     answer, wrong = answered(seen, form) if form.url else (None, ())
     trouble, problems = ([data.problem_data(p) for p in found] for found in (seen.trouble, wrong))
-    return page(Shown(source, seen.status, seen.check, form, trouble, answer, problems))
+    return page(Shown(source, seen.status, seen.check, seen.operator, form, trouble, answer, problems))
 
 
 def answered(seen: Seen, form: Form) -> tuple[Answer | None, Sequence[Problem]]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import click
 
 from generator.errors import Problem
+from generator.text.printable import printable
 
 Paint = Mapping[str, Mapping[str, Any]]
 """Regex of a line, or of its part that is a group -> how click styles it. The first that matches counts."""
@@ -52,8 +53,9 @@ def wrapped(text: str, indent: str, columns: int, first: str | None = None) -> l
 
 
 def show(text: str, paint: Paint | None = None) -> None:
-    """`text` on standard output, coloured line by line."""
-    click.echo("".join(_painted(line, paint) for line in text.splitlines(keepends=True)) if paint else text, nl=False)
+    """`text` on standard output; with `paint` for a person: coloured line by line, and without control characters."""
+    lines = printable(text, "\n\t").splitlines(keepends=True) if paint else [text]
+    click.echo("".join(_painted(line, paint) if paint else line for line in lines), nl=False)
 
 
 def complain(problems: Iterable[Problem]) -> None:
@@ -61,12 +63,13 @@ def complain(problems: Iterable[Problem]) -> None:
     for problem in problems:
         label = LABELS[problem.severity]
         head = click.style(label, fg=_COLOURS[label], bold=True)
-        click.echo(f"{head} {problem.code}: {problem.place}: {problem.message}\n  {problem.cure}", err=True)
+        place, message, cure = (printable(each) for each in (problem.place, problem.message, problem.cure))
+        click.echo(f"{head} {problem.code}: {place}: {message}\n  {cure}", err=True)
 
 
 def note(text: str) -> None:
     """One line on standard error that is no problem."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 def is_screen() -> bool:
@@ -86,14 +89,14 @@ def clear() -> None:
 
 def fail(message: str) -> None:
     """Why it ends here, where that is no problem of the input."""
-    click.echo(f"{click.style('error', fg='red', bold=True)}: {message}", err=True)
+    click.echo(f"{click.style('error', fg='red', bold=True)}: {printable(message, chr(10))}", err=True)
 
 
 def internal(error: Exception) -> None:
     """A mistake of ours: where it is, without a traceback and without a path of this machine."""
     frame = traceback.extract_tb(sys.exc_info()[2])[-1]
     where = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119  # pathlib costs more than this line
-    what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    what = printable(" ".join(f"{type(error).__name__}: {error}".split())[:300])
     click.echo(f"{click.style('error', fg='red', bold=True)} Internal: {what} ({where}); please report with the snapshot", err=True)
 
 

@@ -219,6 +219,7 @@ class Snapshot:
     """The cluster at one moment.
 
     now: RFC 3339. proxies_behind: the API server was away until a moment ago, and proxies may still route by what was true before.
+    unheard: the leader is new and has not asked the relay yet; who was away may be back, and no bridge goes for it.
     """
 
     now: str
@@ -226,6 +227,7 @@ class Snapshot:
     cluster: Mapping[tuple[str, str], Obj] = field(default_factory=dict)
     controls: tuple[Obj, ...] = ()
     proxies_behind: bool = False
+    unheard: bool = False
 
     @staticmethod
     def of(objects: Iterable[Obj], now: str) -> Snapshot:
@@ -245,11 +247,13 @@ class Snapshot:
         return Snapshot.made(now, [Space.of(name, space) for name, space in sorted(spaces.items())], cluster)
 
     @staticmethod
-    def made(now: str, spaces: Iterable[Space], cluster: Mapping[tuple[str, str], Obj], *, proxies_behind: bool = False) -> Snapshot:
+    def made(
+        now: str, spaces: Iterable[Space], cluster: Mapping[tuple[str, str], Obj], *, proxies_behind: bool = False, unheard: bool = False
+    ) -> Snapshot:
         """A snapshot of namespaces that are indexed already: who keeps them need index only those that have changed."""
         by_name = {space.name: space for space in spaces}
         controls = tuple(o for space in by_name.values() for kind in OUR_KINDS.values() for o in space.by_kind.get(kind, ()))
-        return Snapshot(now, by_name, dict(sorted(cluster.items())), tuple(sorted(controls, key=key_of)), proxies_behind)
+        return Snapshot(now, by_name, dict(sorted(cluster.items())), tuple(sorted(controls, key=key_of)), proxies_behind, unheard)
 
     def space(self, namespace: str) -> Space:
         """A namespace, empty when nothing of it is in the stream."""

@@ -37,12 +37,14 @@ def run(
     mirror: Mirror,
     leads: Callable[[], bool],
     asked: threading.Event,
+    heard: threading.Event,
     stop: threading.Event,
     where: Callable[[Kube], str] = relay.address,
 ) -> None:
     """Give clients what they need, and listen for them, while `leads()`, until `stop` is set.
 
-    asked: set when a client has changed (`changed`). where: finds the relay.
+    asked: set when a client has changed (`changed`). heard: set once it is known who listens, until it is cleared as another may lead.
+    where: finds the relay.
     """
     listener, seen, trouble = relay.Listener(kube, where), _Seen(), ""
     while not stop.is_set():
@@ -53,7 +55,9 @@ def run(
             continue
         if new:
             asked.clear()
-        steps = [partial(_serve, kube, seen, installed, new), *([partial(_listen, listener, mirror, seen)] if installed else [])]
+        if not heard.is_set():
+            listener = relay.Listener(kube, where)  # what the last one knew is from before another led
+        steps = [partial(_serve, kube, seen, installed, new), *([partial(_listen, listener, mirror, seen, heard)] if installed else [])]
         for step in steps:
             try:
                 step()
@@ -91,10 +95,15 @@ def _serve(kube: Kube, seen: _Seen, installed: bool, new: bool) -> None:
     seen.look, seen.blocks = now + wait, relay.blocks(found)
 
 
-def _listen(listener: relay.Listener, mirror: Mirror, seen: _Seen) -> None:
-    heard = listener.listen(relay.used(mirror.snapshot("").controls))
+def _listen(listener: relay.Listener, mirror: Mirror, seen: _Seen, heard: threading.Event) -> None:
+    found = listener.listen(relay.used(mirror.snapshot("").controls))
+    if listener.report:
+        mirror.saw(REPORT, listener.report)  # nobody is judged by what a watch has not brought yet
+        if not heard.is_set():
+            heard.set()
+            mirror.changed(REPORT, listener.report, listener.report)  # whose time was over may go now
     if seen.blocks is not None:
-        relay.end(heard, seen.blocks)
+        relay.end(found, seen.blocks)
 
 
 def changed(key: Key, asked: threading.Event) -> None:

@@ -22,6 +22,7 @@ from pykube.http import KubernetesHTTPAdapter
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj
 from generator.live import credentials
 from generator.live.failures import Cut, KubeError, Unreachable, failure
+from generator.live.sharing import shared
 from generator.patch import Op
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -88,7 +89,8 @@ class Kube:
         query = {"limit": str(_PAGE), **({"labelSelector": selector} if selector else {})}
         while True:
             page = self._call("GET", path(kind, namespace), query)
-            found += [typed(kind, item) for item in page.get("items") or ()]
+            for item in page.get("items") or ():
+                found.append(shared(typed(kind, item), found[-1] if found else None))
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 return found, metadata["resourceVersion"]

@@ -20,6 +20,7 @@ from generator.live import metrics
 from generator.live.failures import Cut, Forbidden, Gone, KubeError, NotFound, Throttled, Unreachable
 from generator.live.kube import Kube
 from generator.live.reading import CONTROL, NEEDED, OPTIONAL, trimmed
+from generator.live.sharing import shared
 
 Changed = Callable[[Key, Obj | None, Obj | None], None]
 """Is told each change: the object before and after, None for none."""
@@ -31,6 +32,8 @@ _TOMBSTONES = 10_000
 _PROXIES = 60.0
 """Seconds after an outage for which kube-proxy may still be away: between two tries client-go waits 30 s, and up to as long again by
 chance (tools/cache/reflector.go). Seen: 30 s after an outage of 30 s."""
+_LISTS_AT_ONCE = 4
+"""What a list takes while it is read is not given back to the machine."""
 _MISSING_WAIT = 60.0
 """Until an optional kind that the server lacks, or the account may not read, is tried again."""
 log = logging.getLogger(__name__)
@@ -44,12 +47,14 @@ class Mirror:
     changed: Changed
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _objects: dict[str, dict[tuple[str, str], Obj]] = field(default_factory=dict)
+    _latest: dict[tuple[str, str], Obj] = field(default_factory=dict)
     _gone: dict[Key, int] = field(default_factory=dict)
     _spaces: dict[str, Space] = field(default_factory=dict)
     _stops: dict[tuple[str, str], threading.Event] = field(default_factory=dict)
     _synced: set[tuple[str, str]] = field(default_factory=set)
     _troubles: dict[tuple[str, str], str] = field(default_factory=dict)
     _away: float = -inf
+    _listing: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_LISTS_AT_ONCE))
 
     def follow(self, namespaces: Iterable[str]) -> None:
         """Watch these namespaces and the control namespace, and no others any more."""
@@ -62,6 +67,7 @@ class Mirror:
                 self._replace(*source, [], 0)
                 self._synced.discard(source)
                 self._troubles.pop(source, None)
+                self._latest.pop(source, None)
             for source in set(wanted) - set(self._stops):
                 stop = self._stops[source] = threading.Event()
                 name = f"watch {source[0]} {source[1]}"
@@ -80,13 +86,14 @@ class Mirror:
             missing = sorted(set(self._stops) - self._synced)
             return tuple(f"{kind} in {space}: {self._troubles.get((kind, space), 'not listed yet')}" for kind, space in missing)
 
-    def snapshot(self, now: str) -> Snapshot:
-        """The cluster as it is known now. Namespaces that have not changed keep their index."""
+    def snapshot(self, now: str, *, unheard: bool = False) -> Snapshot:
+        """The cluster as it is known now. Namespaces that have not changed keep their index. unheard: as Snapshot has it."""
         with self._lock:
             for name, objects in self._objects.items():
                 if name not in self._spaces:
                     self._spaces[name] = Space.of(name, objects)
-            return Snapshot.made(now, [self._spaces[name] for name in sorted(self._spaces)], {}, proxies_behind=self.proxies_behind > 0)
+            spaces = [self._spaces[name] for name in sorted(self._spaces)]
+            return Snapshot.made(now, spaces, {}, proxies_behind=self.proxies_behind > 0, unheard=unheard)
 
     @property
     def proxies_behind(self) -> float:
@@ -110,8 +117,9 @@ class Mirror:
                 return  # an answer to a write that comes after the news that the object is gone
             elif before is not None and _version(obj) <= _version(before):
                 return
-            else:
-                space[key.kind, key.name] = obj
+            else:  # lists are in order of name: whose is next to it is often of the same owner
+                obj = shared(obj, before or self._latest.get((key.kind, key.namespace)))
+                space[key.kind, key.name] = self._latest[key.kind, key.namespace] = obj
             if before is obj:
                 return
             self._spaces.pop(key.namespace, None)
@@ -149,7 +157,8 @@ class Mirror:
         return error.retry_after if isinstance(error, Throttled) else min(wait * 2, _LONGEST_WAIT)
 
     def _list(self, kind: str, namespace: str) -> str:
-        items, version = self.kube.list_objects(kind, namespace)
+        with self._listing:
+            items, version = self.kube.list_objects(kind, namespace)
         self._replace(kind, namespace, items, int(version))
         self._synced.add((kind, namespace))
         self._troubles.pop((kind, namespace), None)

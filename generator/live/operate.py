@@ -66,9 +66,9 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
         connections.changed(key, asked)
         reconciler.changed(key, before, after)
 
-    asked = threading.Event()
+    asked, heard = threading.Event(), threading.Event()
     mirror = Mirror(kube, changed)
-    reconciler = Reconciler(kube, mirror, wrote, turned)
+    reconciler = Reconciler(kube, mirror, wrote, turned, heard.is_set)
     control, _ = kube.list_objects(SETTINGS.kind, SETTINGS.namespace)
     if SETTINGS not in map(key_of, control):
         log.warning("there is no %s: no namespace is managed", SETTINGS)
@@ -77,7 +77,7 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
     if tls is None:
         return
     resign = threading.Event()
-    candidate = Candidate(kube, me, partial(metrics.leader.set, 1), partial(metrics.leader.set, 0))
+    candidate = Candidate(kube, me, partial(metrics.leader.set, 1), partial(_resigned, heard))
     beat = [time.monotonic()]
     servers = (
         serve.Server(serve.webhooks(partial(_judge, mirror)), webhook, tls),
@@ -86,7 +86,7 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
     threads = [
         threading.Thread(target=candidate.run, args=(resign,), name="lease"),
         threading.Thread(target=_keep, args=(kube, tls, stop), name="certificates", daemon=True),
-        threading.Thread(target=connections.run, args=(kube, mirror, candidate.leads, asked, stop), name="connections", daemon=True),
+        threading.Thread(target=connections.run, args=(kube, mirror, candidate.leads, asked, heard, stop), name="connections", daemon=True),
         threading.Thread(target=farewell.run, args=(kube, mirror, candidate.leads, stop), name="farewell", daemon=True),
     ]
     for thread in threads:
@@ -109,6 +109,11 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
         server.stop()
     mirror.stop()
     told.shutdown()
+
+
+def _resigned(heard: threading.Event) -> None:
+    metrics.leader.set(0)
+    heard.clear()
 
 
 def _trusted(kube: Kube, stop: threading.Event) -> ssl.SSLContext | None:

@@ -53,13 +53,14 @@ class Reconciler:
     """The loop.
 
     wrote: is told each write with the object before and after it. turned: is told a workload, with its Pods before and after some of
-    them have changed.
+    them have changed. heard: whether it is known who listens at the relay.
     """
 
     kube: Kube
     mirror: Mirror
     wrote: Wrote = lambda _change, _before, _after: None
     turned: Turned = lambda _workload, _before, _after: None
+    heard: Callable[[], bool] = lambda: True
     _pods: dict[Key, list[Obj]] = field(default_factory=dict)
     _queue: Queue[Key] = field(default_factory=Queue)
     _events: list[Event] = field(default_factory=list)
@@ -93,7 +94,7 @@ class Reconciler:
                 continue
             if not (events or due or time.monotonic() >= resync):
                 continue
-            snapshot = self.mirror.snapshot(clock())
+            snapshot = self.mirror.snapshot(clock(), unheard=not self.heard())
             if snapshot.proxies_behind:
                 resync = min(resync, time.monotonic() + self.mirror.proxies_behind)
             intent = read(snapshot, self._memory)

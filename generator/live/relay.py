@@ -106,7 +106,8 @@ class Listener:
     def __init__(self, kube: Kube, where: Callable[[Kube], str] = address, clock: Callable[[], float] = time.monotonic) -> None:
         """where: finds the relay. clock: seconds that only ever grow."""
         self._kube, self._where, self._clock = kube, where, clock
-        self._live: Obj | None = None
+        self.report: Obj | None = None
+        """The ConfigMap as the server had it after the last question; None while that is not known."""
         self._address, self._found = "", -inf
         self._heard, self._at, self._answers = Heard("", frozenset()), -inf, True
 
@@ -124,14 +125,14 @@ class Listener:
             if self._answers:
                 _log.warning("relay: %s does not answer, nobody is taken to listen: %s", POD, error)
             self._heard, self._answers = self._heard._replace(ports=frozenset()), False
-        live, self._live = self._live or self._kube.get(REPORT), None
+        live, self.report = self.report or self._kube.get(REPORT), None
         data = told(live.get("data") or {}, self._heard, wanted if self._answers else (), written(datetime.now(UTC), "seconds"))
         if data != live.get("data"):
             try:
                 live = self._kube.patch(REPORT, [guard(live), {"op": "add", "path": "/data", "value": data}])
             except (Conflict, Invalid):
                 return self._heard  # somebody else has written; it is read in the next round
-        self._live = live
+        self.report = live
         return self._heard
 
 

@@ -32,6 +32,7 @@ _RETRY: Final = 0.5
 """Seconds until a port that the relay did not give is asked for again: a listener of before ends after 6 to 8 s."""
 _SECONDS: Final = 10
 """For a word with the running ssh."""
+_MAKE: Final = "See what `ssh-keygen -t ed25519 -f /tmp/key` says; a full disk, or an OpenSSH without ed25519, is mended there."
 
 
 class NoSsh(BasculeError):
@@ -39,11 +40,11 @@ class NoSsh(BasculeError):
 
 
 class BadKey(BasculeError):
-    """The key in the folder cannot be used; says why. place: its file."""
+    """The key in the folder cannot be made or used; says why. place: its file. cure: what to do."""
 
-    def __init__(self, place: Path, why: str) -> None:
+    def __init__(self, place: Path, why: str, cure: str) -> None:
         super().__init__(why)
-        self.place = place
+        self.place, self.cure = place, cure
 
 
 def programs() -> tuple[str, str]:
@@ -70,13 +71,15 @@ def public_key(at: Path) -> str:
     if not key.exists():
         with tempfile.TemporaryDirectory(dir=at) as fresh:
             command = [programs()[1], "-q", "-t", "ed25519", "-N", "", "-C", "bascule", "-f", f"{fresh}/key"]
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)  # noqa: S603  # no text of others
+            made = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)  # noqa: S603  # no text of others
+            if made.returncode:
+                raise BadKey(key, f"ssh-keygen cannot make it: {_last(made.stderr + made.stdout, 'it gave no reason')}", _MAKE)
             with contextlib.suppress(FileExistsError):  # of two commands that begin at once, one made it
                 os.link(f"{fresh}/key", key)
     command = [programs()[1], "-y", "-P", "", "-f", str(key)]
     said = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)  # noqa: S603  # as above
     if said.returncode:
-        raise BadKey(key, _last(said.stderr, "it cannot be read"))
+        raise BadKey(key, _last(said.stderr, "it cannot be read"), "Delete it; a new one is made.")
     return " ".join(said.stdout.split()[:2])
 
 

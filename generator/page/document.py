@@ -44,14 +44,16 @@ class Answer(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What the page is about. source: what is read, in words. status, check: Status and Check.
+    """What the page is about. source: what is read, in words. status, check: Status and Check; a problem's `asks`: fields of the form.
 
-    trouble: problems for which what is shown is not of now. answer: to the form; wrong: problems of the form.
+    operator: who carries it out, in words. trouble: problems for which what is shown is not of now. answer: to the form; wrong: problems
+    of the form.
     """
 
     source: str
     status: Data
     check: Data
+    operator: str = ""
     form: Form = Form()
     trouble: Sequence[Data] = ()
     answer: Answer | None = None
@@ -74,7 +76,7 @@ def page(shown: Shown) -> str:
         "header",
         element("h1", "bascule"),
         element("p", shown.source),
-        element("p", summary(shown.status, shown.check), id="summary", role="status", data_part=True),
+        element("p", summary(shown), id="summary", role="status", data_part=True),
         element("nav", element("ul", *links), aria_label="Sections"),
     )
     conflicts = [p for p in shown.check["problems"] if p["code"] in _CONFLICTS]
@@ -95,15 +97,15 @@ def page(shown: Shown) -> str:
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def summary(status: Data, check: Data) -> str:
+def summary(shown: Shown) -> str:
     """The page in a line."""
-    parts = []
+    parts, status, check = [], shown.status, shown.check
     for what in ("targets", "bridges"):
         active = sum(each["state"] == "ACTIVE" for each in status[what])
         parts.append(f"{active} of {len(status[what])} {what} ACTIVE")
     refused = sum(p["severity"] != "warning" for p in check["problems"])
     parts.append(f"{refused} refused, {_counted(len(check['problems']) - refused, 'warning')}")
-    return "; ".join(parts) + (f"; operator {status['operator']}" if status["operator"] else "")
+    return "; ".join(filter(None, (*parts, shown.operator)))
 
 
 def _counted(number: int, what: str) -> str:
@@ -185,7 +187,15 @@ def _problems(problems: Sequence[Data], none: str = "") -> Html:
 def _problem(problem: Data) -> Html:
     word = "error" if problem["severity"] == "input" else str(problem["severity"])
     head = element("p", element("strong", word, class_=f"state {word}"), f" {problem['code']}: {problem['place']}")
-    return Html(head + element("p", problem["message"]) + element("p", problem["cure"], class_="cure"))
+    return Html(head + element("p", problem["message"]) + element("p", problem["cure"], class_="cure") + _question(problem))
+
+
+def _question(problem: Data) -> Html:
+    """A link that fills the form with the request that the problem names, and answers it."""
+    if not problem.get("asks"):
+        return Html("")
+    way = f"/?{urlencode(problem['asks'], errors='replace')}#answer"
+    return element("p", element("a", "Explain this request", href=way, aria_label=f"Explain the request of {problem['place']}"))
 
 
 def _trouble(problems: Sequence[Data]) -> list[Html]:
