@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from websockets.protocol import State
+from websockets.typing import BytesLike
 
 from carrier2 import contract
 from generator.asked.values import Tls, delivered
@@ -49,7 +50,7 @@ def run(kube: Kube, pod: Key, container: str, command: Iterable[str], stdin: byt
         return _answer(_messages(websocket, stdin), what)
 
 
-def _messages(websocket: Websocket, stdin: bytes) -> Iterator[bytes]:
+def _messages(websocket: Websocket, stdin: bytes) -> Iterator[BytesLike]:
     """Send standard input; what the other side sends, until the connection ends."""
     connection, protocol = websocket.connection, websocket.protocol
     for start in range(0, len(stdin), PIECE):
@@ -63,13 +64,13 @@ def _messages(websocket: Websocket, stdin: bytes) -> Iterator[bytes]:
         receive(connection, protocol)
 
 
-def _answer(messages: Iterable[bytes], what: str) -> str:
+def _answer(messages: Iterable[BytesLike], what: str) -> str:
     said: dict[int, bytes] = {_STDOUT: b"", _STDERR: b""}
-    for data in filter(None, messages):
+    for data in messages:
         if data[0] in said:
             said[data[0]] += data[1:]
         elif data[0] == _RESULT:
-            status = json_of(data[1:])
+            status = json_of(bytes(data[1:]))
             if status.get("status") != "Success" and not said[_STDOUT]:
                 words = said[_STDERR].decode(errors="replace").strip()
                 raise Refused(f"{what}: {words or status.get('message', 'it failed')}")

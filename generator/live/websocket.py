@@ -18,7 +18,7 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
-from websockets.typing import Subprotocol
+from websockets.typing import BytesLike, Subprotocol
 from websockets.uri import parse_uri
 
 from generator.live.failures import Unreachable, failure
@@ -94,16 +94,21 @@ def receive(connection: socket.socket, protocol: ClientProtocol) -> None:
         protocol.receive_eof()
 
 
-def messages(websocket: Websocket) -> Iterator[bytes]:
-    """The messages that have come whole and were not seen yet."""
+def messages(websocket: Websocket) -> Iterator[BytesLike]:
+    """The messages that have come whole and were not seen yet; not the empty ones, which name no channel."""
     events = [*websocket.early, *websocket.protocol.events_received()]
     websocket.early.clear()
     for event in events:
-        if isinstance(event, Frame) and event.opcode in _DATA:
-            websocket.begun.extend(event.data)
-            if event.fin:
-                yield bytes(websocket.begun)
-                websocket.begun.clear()
+        if not isinstance(event, Frame) or event.opcode not in _DATA:
+            continue
+        message = event.data  # most have one frame, and are not copied
+        if websocket.begun or not event.fin:
+            websocket.begun.extend(message)
+            message = bytes(websocket.begun) if event.fin else b""
+        if event.fin:
+            websocket.begun.clear()
+        if message:
+            yield message
 
 
 def json_of(data: bytes) -> dict[str, object]:
