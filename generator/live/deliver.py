@@ -12,14 +12,13 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from websockets.protocol import State
-from websockets.typing import BytesLike
 
 from carrier2 import contract
 from generator.asked.values import Tls, delivered
 from generator.cluster.snapshot import Key
 from generator.live.failures import KubeError, Refused, Unreachable
 from generator.live.kube import Kube, path
-from generator.live.websocket import PIECE, Websocket, flush, json_of, messages, opened, receive
+from generator.live.websocket import PIECE, Message, Websocket, flush, json_of, messages, opened, receive
 from generator.plan import Delivery
 
 _STDIN, _STDOUT, _STDERR, _RESULT, _CLOSE = 0, 1, 2, 3, 255
@@ -50,7 +49,7 @@ def run(kube: Kube, pod: Key, container: str, command: Iterable[str], stdin: byt
         return _answer(_messages(websocket, stdin), what)
 
 
-def _messages(websocket: Websocket, stdin: bytes) -> Iterator[BytesLike]:
+def _messages(websocket: Websocket, stdin: bytes) -> Iterator[Message]:
     """Send standard input; what the other side sends, until the connection ends."""
     connection, protocol = websocket.connection, websocket.protocol
     for start in range(0, len(stdin), PIECE):
@@ -64,7 +63,7 @@ def _messages(websocket: Websocket, stdin: bytes) -> Iterator[BytesLike]:
         receive(connection, protocol)
 
 
-def _answer(messages: Iterable[BytesLike], what: str) -> str:
+def _answer(messages: Iterable[Message], what: str) -> str:
     said: dict[int, bytes] = {_STDOUT: b"", _STDERR: b""}
     for data in messages:
         if data[0] in said:
