@@ -139,6 +139,28 @@ def test_a_slow_reader_holds_the_other_side_up() -> None:
         ends.end()
 
 
+def test_a_slow_line_holds_little() -> None:
+    """What the cluster does not take stays with whoever sends it: all that follows would have to wait for it."""
+    go = threading.Event()
+
+    def speak(websocket: ServerConnection) -> None:
+        websocket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        go.wait(PATIENCE)
+
+    with channels(speak, "v4.channel.k8s.io", max_queue=1) as api:
+        ends = Ends(api)
+        ends.near.settimeout(1)
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < 16 * 1024 * 1024:
+                sent += ends.near.send(bytes(4096))
+        go.set()
+        ends.near.close()
+        ends.end()
+
+    assert 64 * 1024 < sent < 1024 * 1024
+
+
 def test_the_end_of_the_pod_is_the_end() -> None:
     """Its last bytes arrive, then the pump returns."""
 

@@ -33,6 +33,8 @@ _ROOM: Final = 256 * 1024
 """Bytes that are kept for a reader that does not take them yet; as many as the processor's caches hold."""
 _PIPE: Final = 1024 * 1024
 """Bytes that the pipe to the reader holds, as many as Linux gives to anybody (pipe(7)); by default 64 KiB, with a turn for each."""
+_UNSENT: Final = 128 * 1024
+"""Bytes that the kernel takes before they can be sent (TCP_NOTSENT_LOWAT, tcp(7)); by default megabytes, and seconds on a slow line."""
 _LOOK: Final = 1.0
 """Seconds between two looks at `alive`."""
 
@@ -50,6 +52,7 @@ def forward(kube: Kube, pod: Key, port: int, inward: int, outward: int, alive: C
         for descriptor in (inward, outward):
             os.set_blocking(descriptor, False)
         if sys.platform == "linux":
+            websocket.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
             with contextlib.suppress(OSError):  # no pipe, or its user has too many
                 fcntl.fcntl(outward, fcntl.F_SETPIPE_SZ, _PIPE)
         if error := _pump(websocket, inward, outward, alive):
