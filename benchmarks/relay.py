@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/relay.py [--rounds 3] [--clients 50] [--bridges 5]
 
 One laptop: requests and a download from the cluster's network to the laptop's process, through the relay as `bascule bridge` holds it
-(the relay's port, sshd, kubelet, API server, ssh, bascule), through a bare `ssh -R` (sshd at the cluster's end of the laptop's cable)
-and by that cable alone. Many clients: how long each takes to connect, alone and all at once, and what the relay's Pod holds (PSS).
+(the relay's port, sshd, kubelet, API server, ssh, bascule), the same with `kubectl port-forward` in bascule's place, through a bare
+`ssh -R` (sshd at the cluster's end of the laptop's cable) and by that cable alone. Many clients: how long each takes to connect, alone
+and all at once, and what the relay's Pod holds (PSS).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import pykube
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = str(ROOT)
@@ -32,6 +35,8 @@ from generator.cluster.relay import POD, REPORT  # noqa: E402
 from generator.cluster.snapshot import Key  # noqa: E402
 from generator.live import client as clients  # noqa: E402
 from generator.live import session as sessions  # noqa: E402
+from generator.names import RELAY_PORTS  # noqa: E402
+from tests.cluster.build import binaries  # noqa: E402
 from tests.cluster.cluster import cluster  # noqa: E402
 from tests.live.lab import Lab, Namespace, furnished, header, until, workload  # noqa: E402
 from tests.live.laptop import HTTP, Laptop, laptop  # noqa: E402
@@ -41,6 +46,8 @@ Ways = dict[str, tuple[str, str]]
 """By name: the URLs of the application and of the file, from the cluster's network."""
 MEGABYTES = 256
 SSH, REMOTE, FILES = 2022, 30000, 3003
+KUBECTL = "kubectl"
+"""The client that comes by kubectl's port-forward."""
 SECONDS = "5s"
 HERE, THERE = "198.51.100.1", "198.51.100.2"
 """The two ends of the cable of laptop 0."""
@@ -72,16 +79,54 @@ def by_ssh(user: Laptop, folder: Path) -> Iterator[None]:
     words += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", *forwards, f"root@{HERE}"]
     cluster_ = user.lab.cluster
     with (
-        running(cluster_.inside(*server), lambda: answers(user.lab, HERE, SSH)),
-        running(user.inside(*words), lambda: answers(user.lab, "127.0.0.1", REMOTE)),
+        running(cluster_.inside(*server), lambda: answers(cluster_.inside, HERE, SSH)),
+        running(user.inside(*words), lambda: answers(cluster_.inside, "127.0.0.1", REMOTE)),
     ):
         yield
 
 
-def answers(lab: Lab, host: str, port: int) -> bool:
-    """Whether somebody listens there, in the cluster's network."""
+@contextmanager
+def by_kubectl(user: Laptop, folder: Path) -> Iterator[tuple[str, int]]:
+    """The laptop's `ssh -R` to the relay by `kubectl port-forward`, for a client of its own: the relay's address, the first of two ports.
+
+    kubectl has the administrator's account, for it asks after the Pod, which is not a user's right.
+    """
+    lab, home = user.lab, folder / KUBECTL
+    home.mkdir()
+    public = sessions.public_key(home)
+    clients.put(lab.kube, KUBECTL, public, replace=True)
+    try:
+        until(lambda: _granted(lab, KUBECTL, public), "a certificate")
+        access = clients.access(lab.kube, KUBECTL, public)
+        first = int(lab.kube.get(clients.key_of_client(KUBECTL))["metadata"]["annotations"][RELAY_PORTS])
+        (home / "certificate").write_text(f"{access.certificate.strip()}\n")
+        (home / "known_hosts").write_text(f"{sessions.HOST} {access.host_key.strip()}\n")
+        config = pykube.KubeConfig.from_file(str(lab.cluster.kubeconfig)).doc
+        reached = pykube.KubeConfig.from_file(str(user.home / "kubeconfig")).cluster["server"]
+        config["clusters"][0]["cluster"]["server"] = reached
+        (home / "kubeconfig").write_text(json.dumps(config))
+        leads = [str(binaries() / "kubectl"), f"--kubeconfig={home}/kubeconfig", f"--cache-dir={home}/cache", "port-forward"]
+        leads += ["-n", POD.namespace, f"pod/{POD.name}", f"{SSH}:{clients.RELAY_PORT}"]
+        words = ["ssh", *sessions.options(home / "id_ed25519", home, ["none"]), "-S", "none", "-N", "-p", str(SSH)]
+        for port, local in enumerate((HTTP, FILES), first):
+            words += ["-R", f"{access.address}:{port}:127.0.0.1:{local}"]
+        with subprocess.Popen(user.inside(*leads), stdout=subprocess.PIPE, text=True) as kubectl:
+            try:
+                assert kubectl.stdout
+                assert kubectl.stdout.readline().startswith("Forwarding from"), "kubectl said why"
+                ready = partial(answers, lab.cluster.inside, access.address, first)
+                with running(user.inside(*words, f"{access.user}@127.0.0.1"), ready):
+                    yield access.address, first
+            finally:
+                kubectl.kill()
+    finally:
+        lab.kube.delete(clients.key_of_client(KUBECTL))
+
+
+def answers(inside: Callable[..., list[str]], host: str, port: int) -> bool:
+    """Whether somebody listens there, in the network in which `inside` lets commands run."""
     connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
-    asking = lab.cluster.inside(sys.executable, "-ISc", connect, host, str(port))
+    asking = inside(sys.executable, "-ISc", connect, host, str(port))
     return subprocess.run(asking, check=False, capture_output=True).returncode == 0
 
 
@@ -92,11 +137,12 @@ def one_laptop(lab: Lab, shop: Namespace, rounds: int, folder: Path) -> None:
         with (folder / "big").open("wb") as file:
             file.truncate(MEGABYTES << 20)
         app = [str(built() / "app"), "--name=alice", f"--http={THERE}:{HTTP}", f"--grpc={THERE}:3001", f"--tcp={THERE}:3002"]
-        stack.enter_context(running(alice.inside(*app), lambda: answers(lab, THERE, HTTP)))
+        stack.enter_context(running(alice.inside(*app), lambda: answers(lab.cluster.inside, THERE, HTTP)))
         files = ["busybox", "httpd", "-f", "-h", str(folder), "-p"]
-        stack.enter_context(running(alice.inside(*files, f"{THERE}:{FILES}"), lambda: answers(lab, THERE, FILES)))
+        stack.enter_context(running(alice.inside(*files, f"{THERE}:{FILES}"), lambda: answers(lab.cluster.inside, THERE, FILES)))
         stack.enter_context(running(alice.inside(*files, f"127.0.0.1:{FILES}"), lambda: True))
         stack.enter_context(by_ssh(alice, folder))
+        forwarded, remote = stack.enter_context(by_kubectl(alice, folder))
         ports = ("--port", f"8080:{HTTP}", "--port", f"9090:{FILES}")
         made = stack.enter_context(alice.bridge("deployment/web", "-n", shop.name, *ports, "--header", "x-user=alice"))
         made.told("active")
@@ -105,6 +151,7 @@ def one_laptop(lab: Lab, shop: Namespace, rounds: int, folder: Path) -> None:
         port = {local: remote for remote, local in relay_ports(bridge).items()}
         ways = {
             "relay": (f"http://{address}:{port[HTTP]}/", f"http://{address}:{port[FILES]}/big"),
+            "`ssh -R` by `kubectl port-forward`": (f"http://{forwarded}:{remote}/", f"http://{forwarded}:{remote + 1}/big"),
             "`ssh -R`": (f"http://127.0.0.1:{REMOTE}/", f"http://127.0.0.1:{REMOTE + 1}/big"),
             "the cable": (f"http://{THERE}:{HTTP}/", f"http://{THERE}:{FILES}/big"),
         }

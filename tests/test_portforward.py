@@ -10,12 +10,13 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.sync.server import ServerConnection
 
 from generator.cluster.relay import POD
 from generator.live.failures import KubeError, Refused
 from generator.live.kube import Kube
 from generator.live.portforward import forward
-from tests.session_lab import PATIENCE, echo, free_port, kube, port_forward, serving, tls_of, whole
+from tests.session_lab import PATIENCE, channels, echo, free_port, kube, port_forward, serving, tls_of, whole
 
 
 class Ends:
@@ -83,6 +84,38 @@ def test_what_goes_in_comes_out(echoing: int, secure: int, scheme: str, pieces: 
     assert ends.error is None
 
 
+@given(st.lists(st.lists(st.binary(max_size=70_000), min_size=1, max_size=4), max_size=6))
+def test_messages_come_in_frames(sent: list[list[bytes]]) -> None:
+    """A message in any number of frames, empty ones too, with pings between messages, is its bytes; one without a channel is nothing."""
+
+    def speak(websocket: ServerConnection) -> None:
+        for channel in (b"\x00", b"\x01"):
+            websocket.send(channel + (2222).to_bytes(2, "little"))
+        for frames in sent:
+            websocket.ping()
+            websocket.send(b"")
+            websocket.send([b"", b"\x00", *frames])
+
+    with channels(speak, "v4.channel.k8s.io") as api:
+        ends = Ends(api)
+        assert whole(ends.near) == b"".join(map(b"".join, sent))
+        ends.end()
+        assert ends.error is None
+
+
+def test_a_ping_is_answered() -> None:
+    """Proxies and servers that ask whether somebody is there hear it, though nothing else moves."""
+    answered = threading.Event()
+
+    def speak(websocket: ServerConnection) -> None:
+        if websocket.ping().wait(PATIENCE):
+            answered.set()
+
+    with channels(speak, "v4.channel.k8s.io") as api:
+        Ends(api).end()
+        assert answered.is_set()
+
+
 def test_a_slow_reader_holds_the_other_side_up() -> None:
     """What nobody takes is not read from the cluster without an end, and nothing of it is lost."""
     size = 16 * 1024 * 1024
@@ -104,6 +137,28 @@ def test_a_slow_reader_holds_the_other_side_up() -> None:
         assert 0 < before < size
         assert len(first + whole(ends.near)) == size
         ends.end()
+
+
+def test_a_slow_line_holds_little() -> None:
+    """What the cluster does not take stays with whoever sends it: all that follows would have to wait for it."""
+    go = threading.Event()
+
+    def speak(websocket: ServerConnection) -> None:
+        websocket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        go.wait(PATIENCE)
+
+    with channels(speak, "v4.channel.k8s.io", max_queue=1) as api:
+        ends = Ends(api)
+        ends.near.settimeout(1)
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < 16 * 1024 * 1024:
+                sent += ends.near.send(bytes(4096))
+        go.set()
+        ends.near.close()
+        ends.end()
+
+    assert 64 * 1024 < sent < 1024 * 1024
 
 
 def test_the_end_of_the_pod_is_the_end() -> None:

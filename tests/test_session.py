@@ -90,6 +90,30 @@ def test_ports_come_and_go_on_one_connection(server: Sshd, state: Path, process:
     until(lambda: not listens(second), "the end")
 
 
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ("", "aes128-gcm@openssh.com"),
+        ("chacha20-poly1305@openssh.com,aes256-gcm@openssh.com", "aes256-gcm@openssh.com"),
+        ("aes128-ctr", "aes128-ctr"),
+    ],
+)
+def test_the_cipher_that_costs_least(server: Sshd, state: Path, process: int, offered: str, chosen: str) -> None:
+    """Of what the relay's OpenSSH offers, which it does in its own order by default, both directions take the first of ours."""
+    with (server.folder / "config").open("a") as config:
+        config.write("\nLogLevel DEBUG1\n" + (f"Ciphers {offered}\n" if offered else ""))
+    server.stop()
+    server.start()
+    public, port = session.public_key(state), free_port()
+    with running(state, lambda: server.access(public)) as (made, _):
+        made.want({port: process})
+        until(lambda: made.held() == {port}, "the port")
+        assert ask(port).endswith(b"hello")
+    log = (server.folder / "log").read_text()
+    for direction in ("client->server", "server->client"):
+        assert f"kex: {direction} cipher: {chosen} " in log
+
+
 def test_a_port_that_leads_elsewhere_now(server: Sshd, state: Path, process: int) -> None:
     """The same port of the relay to another port of this machine."""
     public, port = session.public_key(state), free_port()

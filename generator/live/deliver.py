@@ -18,7 +18,7 @@ from generator.asked.values import Tls, delivered
 from generator.cluster.snapshot import Key
 from generator.live.failures import KubeError, Refused, Unreachable
 from generator.live.kube import Kube, path
-from generator.live.websocket import PIECE, Websocket, flush, json_of, messages, opened, receive
+from generator.live.websocket import PIECE, Message, Websocket, flush, json_of, messages, opened, receive
 from generator.plan import Delivery
 
 _STDIN, _STDOUT, _STDERR, _RESULT, _CLOSE = 0, 1, 2, 3, 255
@@ -49,7 +49,7 @@ def run(kube: Kube, pod: Key, container: str, command: Iterable[str], stdin: byt
         return _answer(_messages(websocket, stdin), what)
 
 
-def _messages(websocket: Websocket, stdin: bytes) -> Iterator[bytes]:
+def _messages(websocket: Websocket, stdin: bytes) -> Iterator[Message]:
     """Send standard input; what the other side sends, until the connection ends."""
     connection, protocol = websocket.connection, websocket.protocol
     for start in range(0, len(stdin), PIECE):
@@ -63,13 +63,13 @@ def _messages(websocket: Websocket, stdin: bytes) -> Iterator[bytes]:
         receive(connection, protocol)
 
 
-def _answer(messages: Iterable[bytes], what: str) -> str:
+def _answer(messages: Iterable[Message], what: str) -> str:
     said: dict[int, bytes] = {_STDOUT: b"", _STDERR: b""}
-    for data in filter(None, messages):
+    for data in messages:
         if data[0] in said:
             said[data[0]] += data[1:]
         elif data[0] == _RESULT:
-            status = json_of(data[1:])
+            status = json_of(bytes(data[1:]))
             if status.get("status") != "Success" and not said[_STDOUT]:
                 words = said[_STDERR].decode(errors="replace").strip()
                 raise Refused(f"{what}: {words or status.get('message', 'it failed')}")

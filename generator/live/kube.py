@@ -60,6 +60,18 @@ RESOURCES = {
 }
 
 
+class Way(NamedTuple):
+    """How another connection gets to the API server.
+
+    headers: of the account. tls: None for plain HTTP. name: what the server's certificate is for, "" for its host. proxy: "" for none.
+    """
+
+    headers: dict[str, str]
+    tls: ssl.SSLContext | None
+    name: str
+    proxy: str
+
+
 class Kube:
     """An account on an API server; any thread may use it, each has its own connections.
 
@@ -142,8 +154,8 @@ class Kube:
         left = self._call("DELETE", path(key.kind, key.namespace, key.name), body=body)
         return left if left["kind"] != "Status" and left["metadata"].get("deletionTimestamp") else None
 
-    def dial(self) -> tuple[dict[str, str], ssl.SSLContext | None]:
-        """Headers and TLS settings of this account, for a websocket to the same server."""
+    def dial(self) -> Way:
+        """The way of this account, for a websocket to the same server."""
         request = requests.Request("GET", self.server).prepare()
         settings: dict[str, Any] = {}
         adapter = self._session.get_adapter(self.server)
@@ -151,14 +163,14 @@ class Kube:
         adapter.authorize(request, settings)
         headers = {"Authorization": request.headers["Authorization"]} if "Authorization" in request.headers else {}
         if not self.server.startswith("https:"):
-            return headers, None
+            return Way(headers, None, "", "")
         verify = settings.get("verify", True)
         context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
         if verify is False:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if "cert" in settings:
             context.load_cert_chain(*settings["cert"])
-        return headers, context
+        return Way(headers, context, self._config.cluster.get("tls-server-name", ""), self._session.proxies.get("https", ""))
 
     @property
     def _session(self) -> requests.Session:
@@ -207,6 +219,11 @@ class Account(KubernetesHTTPAdapter):  # type: ignore[misc]  # pykube has no typ
         """Put what the account needs into the request and its settings (`cert`, `verify`)."""
         self._setup_request_auth(self.kube_config, request, settings)
         self._setup_request_certificates(self.kube_config, request, settings)
+
+    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+        """As requests has it; pykube keeps `tls-server-name` to connections without a proxy."""
+        name = self.kube_config.cluster.get("tls-server-name")
+        return super().proxy_manager_for(proxy, **more, **({"assert_hostname": name, "server_hostname": name} if name else {}))
 
     def _setup_request_auth(self, config: pykube.KubeConfig, request: requests.PreparedRequest, kwargs: dict[str, Any]) -> Any:
         token = credentials.token(config.user)

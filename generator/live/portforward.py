@@ -4,17 +4,20 @@ The protocol is v4.channel.k8s.io (kubelet's pkg/kubelet/cri/streaming/portforwa
 channel, 0 for data and 1 for an error; the first message of each is the port as two bytes, little endian. It knows no half-close: where
 one side ends, both do.
 
-One thread reads and writes without blocking, up to _ROOM ahead of whoever is slower.
+One thread reads and writes without blocking. What goes to the cluster is kept in one piece at most, for whatever waits before a slow
+line makes all that follows wait; what comes from there up to _ROOM.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import selectors
+import select
 import socket
 import ssl
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from websockets.client import ClientProtocol
@@ -26,8 +29,12 @@ from generator.live.kube import Kube, path
 from generator.live.websocket import PIECE, Websocket, messages, opened
 
 _DATA, _ERROR = 0, 1
-_ROOM: Final = 1024 * 1024
-"""Bytes that are kept for a side that does not take them yet."""
+_ROOM: Final = 256 * 1024
+"""Bytes that are kept for a reader that does not take them yet; as many as the processor's caches hold."""
+_PIPE: Final = 1024 * 1024
+"""Bytes that the pipe to the reader holds, as many as Linux gives to anybody (pipe(7)); by default 64 KiB, with a turn for each."""
+_UNSENT: Final = 128 * 1024
+"""Bytes that the kernel takes before they can be sent (TCP_NOTSENT_LOWAT, tcp(7)); by default megabytes, and seconds on a slow line."""
 _LOOK: Final = 1.0
 """Seconds between two looks at `alive`."""
 
@@ -44,6 +51,10 @@ def forward(kube: Kube, pod: Key, port: int, inward: int, outward: int, alive: C
         websocket.connection.setblocking(False)
         for descriptor in (inward, outward):
             os.set_blocking(descriptor, False)
+        if sys.platform == "linux":
+            websocket.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+            with contextlib.suppress(OSError):  # no pipe, or its user has too many
+                fcntl.fcntl(outward, fcntl.F_SETPIPE_SZ, _PIPE)
         if error := _pump(websocket, inward, outward, alive):
             raise Refused(f"{what}: {error}")
 
@@ -52,55 +63,52 @@ def _pump(websocket: Websocket, inward: int, outward: int, alive: Callable[[], b
     """What the other side says went wrong, "" when it ended well."""
     connection, protocol = websocket.connection, websocket.protocol
     sending, writing = bytearray(), bytearray()
+    message = memoryview(bytearray([_DATA]) + bytearray(PIECE))
     numbered = {_DATA, _ERROR}
     error = b""
-    with selectors.DefaultSelector() as selector:
-        while alive():
-            more = _receive(connection, protocol, _ROOM - len(writing))
-            for message in messages(websocket):
-                channel, body = message[0], message[1:]
-                if channel in numbered:
-                    numbered.remove(channel)
-                    body = body[2:]
-                if channel == _DATA:
-                    writing += body
-                elif channel == _ERROR:
-                    error += body
-            sending += b"".join(protocol.data_to_send())
-            _send(connection, sending)
-            _write(outward, writing)
-            ended = protocol.state is State.CLOSED or bool(error)
-            if ended and not writing:
+    readable = True
+    while alive():
+        more = readable and _receive(connection, protocol, _ROOM - len(writing))
+        for found in messages(websocket):
+            channel, body = found[0], memoryview(found)[1:]
+            if channel in numbered:
+                numbered.remove(channel)
+                body = body[2:]
+            if channel == _DATA:
+                writing += body
+            elif channel == _ERROR:
+                error += body
+        sending += b"".join(protocol.data_to_send())
+        _send(connection, sending)
+        _write(outward, writing)
+        ended = protocol.state is not State.OPEN or bool(error)
+        if ended and not writing:
+            break
+        room = not ended and len(writing) < _ROOM
+        ready = _ready(
+            {
+                connection.fileno(): (select.POLLIN if room else 0) | (select.POLLOUT if sending else 0),
+                outward: select.POLLOUT if writing else 0,
+                inward: select.POLLIN if not ended and not sending else 0,
+            },
+            0 if more and room else _LOOK,
+        )
+        readable = more or connection.fileno() in ready
+        if inward in ready:
+            count = os.readv(inward, [message[1:]])
+            if not count:
                 break
-            ready = _ready(
-                selector,
-                {
-                    connection.fileno(): (not ended and len(writing) < _ROOM, bool(sending)),
-                    outward: (False, bool(writing)),
-                    inward: (not ended and len(sending) < _ROOM, False),
-                },
-                0 if more and len(writing) < _ROOM else _LOOK,
-            )
-            if inward in ready:
-                data = os.read(inward, PIECE)
-                if not data:
-                    break
-                protocol.send_binary(bytes([_DATA]) + data)
+            protocol.send_binary(message[: 1 + count])
     return error.decode(errors="replace").strip()
 
 
-def _ready(selector: selectors.BaseSelector, wanted: dict[int, tuple[bool, bool]], seconds: float) -> set[int]:
-    """Wait until one of the descriptors can be (read, written) as wanted; those that can."""
-    for descriptor, (reads, writes) in wanted.items():
-        events = (selectors.EVENT_READ if reads else 0) | (selectors.EVENT_WRITE if writes else 0)
-        registered = selector.get_map().get(descriptor)
-        if registered is None and events:
-            selector.register(descriptor, events)
-        elif registered is not None and not events:
-            selector.unregister(descriptor)
-        elif registered is not None and registered.events != events:
-            selector.modify(descriptor, events)
-    return {key.fd for key, _ in selector.select(seconds)}
+def _ready(wanted: Mapping[int, int], seconds: float) -> set[int]:
+    """Wait until one of the descriptors is ready for what is wanted of it (poll's events); those that are."""
+    poll = select.poll()
+    for descriptor, events in wanted.items():
+        if events:
+            poll.register(descriptor, events)
+    return {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
 
 
 def _receive(connection: socket.socket, protocol: ClientProtocol, room: int) -> bool:

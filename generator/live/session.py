@@ -24,6 +24,9 @@ from generator.names import RELAY
 
 HOST: Final = RELAY
 """What the relay is called in known_hosts; its address is the tunnel's matter."""
+_CIPHERS: Final = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr"
+"""AES-GCM first, which processors compute: OpenSSH's own choice, ChaCha20, takes half as much time again at both ends. In each OpenSSH
+since 6.2, also where only FIPS 140 is allowed; a word that the client does not know would keep it from connecting."""
 FIRST, LAST = 0.2, 5.0
 """Seconds until a lost connection is tried again: doubled each time, from and to."""
 _LOOK: Final = 0.05
@@ -95,6 +98,7 @@ def options(key: Path, run: Path, tunnel: Sequence[str]) -> list[str]:
         "IdentityAgent": "none",
         "PreferredAuthentications": "publickey",
         "BatchMode": "yes",
+        "Ciphers": _CIPHERS,
         "HostKeyAlias": HOST,
         "UserKnownHostsFile": run / "known_hosts",
         "GlobalKnownHostsFile": "none",
