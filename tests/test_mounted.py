@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
+import pty
 import signal
 import stat
 import subprocess
@@ -273,4 +275,33 @@ def test_signals_are_the_programs(tmp_path: Path, number: signal.Signals, script
         assert len(names_in(tmp_path)) == 1
         process.send_signal(number)
         assert process.wait() == (plus + number if plus else 0)
+    assert names_in(tmp_path) == []
+
+
+COUNTS = """exec python3 -c "
+import signal
+signal.signal(signal.SIGINT, lambda *_: print('interrupted', flush=True))
+print('here', flush=True)
+input()
+" """
+
+
+def test_a_key_of_the_terminal_reaches_the_program_once(tmp_path: Path) -> None:
+    """The terminal gives Ctrl-C to both processes; given on as well, it would be a second one, which many programs take for haste."""
+    child, terminal = pty.fork()
+    if child == 0:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+        os.execve(sys.executable, [sys.executable, "-c", BESIDE, COUNTS], environment)
+    seen = b""
+    for answer, until in ((b"", b"here"), (b"\x03", b"interrupted"), (b"\n", b"")):
+        os.write(terminal, answer)
+        while until and until not in seen:
+            seen += os.read(terminal, 1000)
+    with contextlib.suppress(OSError):  # EIO: nobody has it open any more
+        while more := os.read(terminal, 1000):
+            seen += more
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0, seen
+    assert seen.count(b"interrupted") == 1
     assert names_in(tmp_path) == []
