@@ -83,6 +83,11 @@ def expanded(text: str, values: Mapping[str, str]) -> str:
     return _REFERENCE.sub(of, text)
 
 
+def unknown(text: str, values: Mapping[str, str]) -> list[str]:
+    """The names in `text`, as in $(NAME), that have no value."""
+    return [found[2] for found in _REFERENCE.finditer(text) if found[2] is not None and found[2] not in values]
+
+
 def _value(pod: Obj, container: str, entry: Obj, values: Mapping[str, str], find: Find) -> str | None:
     """The value of an entry; None where it may be absent, and is. Raises LookupError with the reason."""
     source = entry.get("valueFrom") or {}
@@ -98,15 +103,15 @@ def _value(pod: Obj, container: str, entry: Obj, values: Mapping[str, str], find
                 f"{kind} {ref['name']}: {found}" if isinstance(found, str) else f"{kind} {ref['name']} has no text at {ref['key']!r}"
             )
     if ref := source.get("fieldRef"):
-        return _field(pod, ref["fieldPath"])
+        return field_of(pod, ref["fieldPath"])
     if ref := source.get("resourceFieldRef"):
-        return _resource(pod, ref.get("containerName") or container, ref)
+        return resource_of(pod, ref.get("containerName") or container, ref)
     if source:
         raise LookupError(f"valueFrom.{next(iter(source))} is not known here")
     return expanded(str(entry.get("value") or ""), values)
 
 
-def _field(pod: Obj, path: str) -> str:
+def field_of(pod: Obj, path: str) -> str:
     """fieldRef: what a Pod says of itself (pkg/fieldpath, and status by kubelet)."""
     if subscript := _SUBSCRIPT.fullmatch(path):
         return (labels_of if subscript[1] == "labels" else annotations_of)(pod).get(subscript[2], "")
@@ -127,7 +132,7 @@ def _field(pod: Obj, path: str) -> str:
     return str(found)
 
 
-def _resource(pod: Obj, container: str, ref: Mapping[str, Any]) -> str:
+def resource_of(pod: Obj, container: str, ref: Mapping[str, Any]) -> str:
     """resourceFieldRef: a limit or request, divided by the divisor and rounded up (pkg/api/v1/resource)."""
     spec: Obj = next((c for c in pod["spec"]["containers"] if c["name"] == container), {})
     which, _, name = str(ref["resource"]).partition(".")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
 
 from generator.cli import bridging, holding, main
+from generator.cli.connect import _follow
 from generator.cluster.snapshot import Obj
 from generator.errors import InputError
 from generator.live import session
@@ -75,6 +78,62 @@ def test_a_refusal_of_before_is_not_this_bridges(api: Api) -> None:
     assert api.objects[AT]["clusterEndpoint"] == {"8080": "a:1"}
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(("status", "cure"), [(429, "Try again in 1 s"), (500, "Try again; "), (503, "kubectl version")])
+def test_a_server_that_fails_refuses_nothing(api: Api, method: str, status: int, cure: str) -> None:
+    """Its answer says nothing of the bridge: it has a code and a cure, and nothing is written."""
+    api.before = lambda asked_, _path: status if asked_ == method else 0
+    with pytest.raises(InputError, match="ClusterUnreachable: ") as caught:
+        bridging._write(api.kube, asked())
+    assert cure in str(caught.value)
+    assert api.objects == {}
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_detached_bridge_waits_for_a_server_that_fails(api: Api, state: Path, status: int) -> None:
+    """Once it is written it is there: what fails then is asked again, and the command ends well when the answer comes."""
+    failures: list[str] = []
+
+    def fails(method: str, at: str) -> int:
+        if method == "GET" and at == AT and AT in api.objects and len(failures) < 2:
+            failures.append(at)
+            return status
+        if method == "GET" and at == AT and AT in api.objects:
+            api.keep({**api.objects[AT], "clusterEndpoint": {"8080": "bascule-relay.gefyra.svc.cluster.local:20032"}})
+        return 0
+
+    api.before = fails
+    told: list[str] = []
+    code = bridging.detached(api.kube, asked(held=False), lambda event, *_, **__: told.append(event), threading.Event(), named=False)
+    assert (code, told, len(failures)) == (0, ["made"], 2)
+
+
+def test_a_detached_bridge_that_its_account_may_not_see(api: Api, state: Path) -> None:
+    """Waiting would not help: it ends, and says that the bridge is there."""
+    api.before = lambda method, at: 403 if method == "GET" and at == AT and AT in api.objects else 0
+    told: list[str] = []
+    code = bridging.detached(api.kube, asked(held=False), lambda _event, text, **_: told.append(text), threading.Event(), named=False)
+    assert code == 1
+    assert told[0].endswith(" is made, and waits for the API server: as the test wants it; `bascule status` shows how far it is")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_connection_outlives_a_server_that_fails(api: Api, status: int) -> None:
+    """`connect` says it once, holds what it holds, and goes on."""
+    stop, told, asks = threading.Event(), list[str](), list[str]()
+
+    def fails(_method: str, at: str) -> int:
+        asks.append(at)
+        if len(asks) == 2:
+            stop.set()
+        return status
+
+    api.before = fails
+    _follow(api.kube, "alice", cast(holding.Held, None), lambda event, text, **_: told.append(f"{event}: {text}"), stop)
+    assert len(asks) == 2
+    assert told == ["connection: as the test wants it"]
+
+
 @pytest.mark.parametrize(("status", "said"), [(404, "; no operator runs"), (403, "may not see whether an operator runs"), (500, "")])
 def test_whether_an_operator_is_waited_for(api: Api, status: int, said: str) -> None:
     """That none runs is said where it is known; an account that may not see the Lease is told that, and one without an answer nothing."""
@@ -129,6 +188,8 @@ def test_two_machines_of_one_name(api: Api, state: Path, monkeypatch: pytest.Mon
         ("POST", 403, "ClusterForbidden"),
         ("GET", 500, "ClusterUnreachable"),
         ("POST", 500, "ClusterUnreachable"),
+        ("GET", 429, "ClusterUnreachable"),
+        ("POST", 429, "ClusterUnreachable"),
     ],
 )
 def test_why_there_is_no_client(api: Api, state: Path, method: str, status: int, said: str) -> None:

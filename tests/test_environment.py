@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generator.cli import main
-from generator.cli.environment import become, dotenv
+from generator.cli.environment import dotenv, start
 from generator.cluster.snapshot import Key, Obj
 from generator.environment import Find, environment, expanded
 from generator.errors import InputError
@@ -139,14 +139,14 @@ def test_a_program_that_cannot_be_run(tmp_path: Path) -> None:
     script.write_text("echo a\n")
     script.chmod(0o755)
     with pytest.raises(InputError, match=f"OptionInvalid: PROGRAM: {script} cannot be run: Exec format error"):
-        become(str(script), (str(script),), {})
+        start(str(script), (str(script),), {}, {})
 
 
 @pytest.mark.parametrize(("name", "value"), [("A", "hush\0hush"), ("A=B", "hush")])
 def test_a_variable_that_no_process_can_have(name: str, value: str) -> None:
     """As a Secret may have one; it is named, and its value is not shown."""
     with pytest.raises(InputError, match=f"OptionInvalid: variable {name}: ") as caught:
-        become("/bin/true", ("true",), {"GOOD": "d", name: value})
+        start("/bin/true", ("true",), {"GOOD": "d", name: value}, {})
     assert "hush" not in str(caught.value)
 
 

@@ -609,6 +609,50 @@ def test_only_bridges_and_mounts_are_applied(kube: Kube) -> None:
     assert "NotAnObject: Deployment shop/web: only bridges and mounts are applied" in bascule("apply", "-f", save(shop()[0]), code=2)
 
 
+# --- env, run --------------------------------------------------------------------------------------------------------
+
+
+def test_a_program_here_has_what_the_container_has(kube: Kube, space: str, tmp_path: Path) -> None:
+    """`run` and `env --files` bring variables and mounted files, and say what stays; a Secret is on no stream; nothing is left."""
+    made = {"apiVersion": "v1", "metadata": {"namespace": space}}
+    kube.create({**made, "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": space}, "data": {"config.yaml": "a: 1\n"}})
+    kube.create({**made, "kind": "Secret", "metadata": {"name": "login", "namespace": space}, "stringData": {"password": "hush"}})
+    volumes = [
+        {"name": "settings", "configMap": {"name": "settings"}},
+        {"name": "login", "secret": {"secretName": "login", "defaultMode": 0o440}},
+        {"name": "data", "emptyDir": {}},
+        {"name": "none", "secret": {"secretName": "none"}},
+    ]
+    mounts = [{"name": v["name"], "mountPath": f"/etc/{v['name']}"} for v in volumes]
+    app = {"name": "app", "image": "app", "env": [{"name": "MODE", "value": "fast"}], "volumeMounts": mounts}
+    pod = {"containers": [app], "volumes": volumes, "automountServiceAccountToken": False}
+    kube.create({**made, "kind": "Pod", "metadata": {"name": "lone", "namespace": space}, "spec": pod})
+    left = [
+        "left out: /etc/data: emptyDir is not brought: it begins empty; make a folder where the program wants one",
+        "left out: /etc/none: Secret none: it is not there",
+    ]
+    folder = tmp_path / "files"
+    asked = ("pod/lone", "-n", space)
+    told = bascule("env", *asked, "--files", str(folder))
+    assert told.splitlines() == ["MODE=fast", f"BASCULE_ROOT={folder}", *left]
+    found = {p.relative_to(folder).as_posix(): (p.read_text(), p.stat().st_mode & 0o777) for p in folder.rglob("*") if p.is_file()}
+    assert found == {"etc/settings/config.yaml": ("a: 1\n", 0o600), "etc/login/password": ("hush", 0o400)}
+    assert f"FileNotWritable: {folder}: is there and is no empty folder" in bascule("env", *asked, "--files", str(folder), code=2)
+
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    script = 'cd "$BASCULE_ROOT/etc" && wc -c login/password && cat settings/config.yaml && exit 7'
+    done = subprocess.run(
+        [*PROGRAM, "run", *asked, "--", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        env={**environment(), "TMPDIR": str(temporary)},
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr.splitlines()) == (7, "4 login/password\na: 1\n", left)
+    assert list(temporary.iterdir()) == []
+
+
 # --- clean -----------------------------------------------------------------------------------------------------------
 
 

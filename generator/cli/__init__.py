@@ -10,6 +10,7 @@ waiting.py  looking again and again, with a deadline
 view.py     colour, line width, problems on standard error
 data.py     what `-o json` prints
 folder.py   `--output-dir`: all files or none
+mounted.py  a container's mounted files on this machine, to stay or while a program runs
 the others  a command each: pure functions, and a few lines of glue at the end
 """
 
@@ -29,8 +30,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("demo", "demo", "See it work on a bundled example; no cluster is needed."),
     "bridge": ("bridge", "bridge", "Let the requests you choose come to your machine, until Ctrl-C."),
     "connect": ("connect", "connect", "Hold one connection for all your bridges."),
-    "env": ("environment", "env", "Print the environment of a container."),
-    "run": ("environment", "run", "Run a program here with the environment of a container."),
+    "env": ("environment", "env", "Print a container's environment; write its mounted files."),
+    "run": ("environment", "run", "Run a program here with a container's environment and files."),
     "check": ("check", "check", "Show what is wrong with the bridges, mounts and their targets."),
     "plan": ("plan", "plan", "Show the numbered steps to where nothing changes any more."),
     "diff": ("diff", "diff", "Show the changes of this moment, also as guarded patches."),

@@ -73,6 +73,8 @@ def _there(kube: Kube, key: Key) -> list[Obj]:
 
 def detached(kube: Kube, asked: Obj, tell: holding.Tell, stop: threading.Event, *, named: bool) -> int:
     """Write the bridge and wait until it has its port of the relay; the exit code. named: the client, by the user."""
+    from generator.live.failures import Forbidden, KubeError  # noqa: PLC0415  # as above
+
     client, name = asked["client"], asked["metadata"]["name"]
     holding.introduced(kube, client, tell, named=named)
     try:
@@ -80,14 +82,19 @@ def detached(kube: Kube, asked: Obj, tell: holding.Tell, stop: threading.Event, 
     except _Declined as error:
         tell("refused", f"refused {error}", bridge=name, message=str(error))
         return 1
-    deadline = time.monotonic() + _PATIENCE
+    deadline, missing = time.monotonic() + _PATIENCE, "the operator to give it a port of the relay"
     while not stop.is_set() and time.monotonic() < deadline:
-        with live.answers(kube):
+        try:
             if any(asking.relay_ports(obj) for obj in _there(kube, key_of(asked))):
                 tell("made", f"{name} is made; `bascule connect --client {client}` brings its requests here", bridge=name)
                 return 0
+            missing = "the operator to give it a port of the relay"
+        except KubeError as error:  # the bridge is there all the same
+            missing = f"the API server: {error}"
+            if isinstance(error, Forbidden):
+                break
         stop.wait(_SOON)
-    tell("waiting", f"{name} is made, and waits for the operator to give it a port of the relay", bridge=name)
+    tell("waiting", f"{name} is made, and waits for {missing}; `bascule status` shows how far it is", bridge=name)
     return 1
 
 

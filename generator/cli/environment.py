@@ -1,23 +1,27 @@
-"""`bascule env` and `bascule run`: a process here with the environment that a container of the cluster has."""
+"""`bascule env` and `bascule run`: a process here with the environment and mounted files of a container."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import click
 
 from generator.asked.targets import template_of
 from generator.cli import asking, color_option, live, view
+from generator.cli import mounted as files_here
 from generator.cluster.selectors import matches
 from generator.cluster.snapshot import Key, Obj, is_ours, labels_of
 from generator.cluster.workload import is_serving
-from generator.environment import Environment, Find, environment
+from generator.environment import Find, environment
 from generator.errors import InputError, Problem
+from generator.mounted import File, mounted
 from generator.text import reading as text
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,-]+")
@@ -46,22 +50,29 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command
 @click.argument("target")
 @click.option("-o", "--output", type=click.Choice(["dotenv", "json"]), default="dotenv", show_default=True)
+@click.option("--files", metavar="DIRECTORY", type=click.Path(path_type=Path), help="Write its mounted files there; new or empty.")
 @_options
-def env(target: str, container: str | None, namespace: str | None, context: str | None, output: str) -> None:
+def env(target: str, container: str | None, namespace: str | None, context: str | None, output: str, files: Path | None) -> None:
     """Print the environment of a container, as kubelet makes it.
 
     TARGET is a workload, as in deployment/web. From its spec: env, envFrom, ConfigMaps and Secrets as far as your account may read
     them, what a Pod says of itself. What the image itself sets, and the variables of Services, are not known here. What could not be
     found out is said on standard error.
 
+    With --files also what it has mounted from ConfigMaps, Secrets and the downward API: /etc/web is $BASCULE_ROOT/etc/web, and that
+    variable is printed too. Other volumes stay in the cluster. Nobody but you can read these files.
+
     \b
       bascule env deployment/web > .env
       bascule env deployment/web -c app -o json
+      bascule env deployment/web --files ./web-files > .env
 
-    Exit code 0, also when something could not be read; 2 if there is no such container.
+    Exit code 0, also when something could not be read; 2 if there is no such container, or the folder cannot be written.
     """
-    found = _environment(target, container, namespace, context)
-    view.show(dotenv(found.values) if output == "dotenv" else text.write_json(found.values))
+    values, found = _read(target, container, namespace, context, files=files is not None)
+    if files is not None:
+        values |= {files_here.ROOT: str(files_here.keep(files, found))}
+    view.show(dotenv(values) if output == "dotenv" else text.write_json(values))
 
 
 class _BesideProgram(click.Command):
@@ -83,22 +94,26 @@ class _BesideProgram(click.Command):
 def run(target: str, program: tuple[str, ...], container: str | None, namespace: str | None, context: str | None) -> None:
     """Run a program here with the environment of a container, as `bascule env` prints it, beside that of this machine.
 
+    What the container has mounted from ConfigMaps, Secrets and the downward API is in a folder that only you can read, until the
+    program ends: /etc/web is $BASCULE_ROOT/etc/web. Without such files there is no BASCULE_ROOT.
+
     \b
       bascule run deployment/web -- ./server --port 3000
+      bascule run deployment/web -- sh -c './server --config "$BASCULE_ROOT/etc/web/config.yaml"'
 
-    Exit code: that of the program; 2 if there is no such container or program.
+    Exit code: that of the program, 128 + N if signal N ended it; 2 if there is no such container or program.
     """
-    found = _environment(target, container, namespace, context)
+    values, files = _read(target, container, namespace, context, files=True)
     path = shutil.which(program[0])
     if path is None:
         raise InputError(
             Problem("OptionInvalid", "PROGRAM", f"{program[0]!r} is no program here", "Write it as in -- ./server --port 3000.")
         )
-    become(path, program, found.values)
+    start(path, program, values, files)
 
 
-def become(path: str, program: tuple[str, ...], values: Mapping[str, str]) -> None:
-    """Run a program in place of this one, with these variables beside those of this machine. Raises InputError."""
+def start(path: str, program: tuple[str, ...], values: Mapping[str, str], files: Mapping[str, File]) -> None:
+    """Run a program with these variables beside those of this machine: in place of this one, or beside its files. Raises InputError."""
     for name, value in values.items():
         if "\0" in value or "=" in name:
             cure = "A process cannot have it; leave it out of the container's env and envFrom."
@@ -106,15 +121,20 @@ def become(path: str, program: tuple[str, ...], values: Mapping[str, str]) -> No
     from generator.live import credentials  # noqa: PLC0415  # loaded already
 
     credentials.forget()  # what would be done at exit
+    variables = {**os.environ, **values}
     try:
-        os.execve(path, program, {**os.environ, **values})  # noqa: S606  # that is what it is for
+        if files:
+            sys.exit(files_here.run(path, program, variables, files))
+        os.execve(path, program, variables)  # noqa: S606  # that is what it is for
     except OSError as error:
         cure = "Give a program of this machine, or a script whose first line is as in #!/bin/sh."
         raise InputError(Problem("OptionInvalid", "PROGRAM", f"{path} cannot be run: {error.strerror}", cure)) from error
 
 
-def _environment(target: str, container: str | None, namespace: str | None, context: str | None) -> Environment:
-    """The environment; what is missing of it is told. Raises InputError."""
+def _read(
+    target: str, container: str | None, namespace: str | None, context: str | None, *, files: bool
+) -> tuple[dict[str, str], dict[str, File]]:
+    """The environment, and mounted files where they are asked for; what is missing is told. Raises InputError."""
     from generator.live.failures import Forbidden, NotFound  # noqa: PLC0415  # only when a cluster is read
 
     asking.target(target, namespace or "default")
@@ -152,10 +172,11 @@ def _environment(target: str, container: str | None, namespace: str | None, cont
             return "the account may not read it"
 
     reader: Find = find
-    found = environment(pod, name, reader)
-    for each in found.missing:
+    values, missing = environment(pod, name, reader)
+    found, left = mounted(pod, name, values, reader) if files else ({}, ())
+    for each in (*missing, *left):
         view.note(f"left out: {each}")
-    return found
+    return values, found
 
 
 def _pod(obj: Obj, pods: list[Obj]) -> Obj:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LATE: Final = 15
 """Seconds after its end for which a Lease still counts: clocks differ."""
+_SERVER_FAILED: Final = 500
+"""HTTP statuses from here on say nothing of what was asked (RFC 9110, section 15.6)."""
 _PATIENCE: Final = 1.0
 """Seconds after which a person wants to know what takes so long."""
 
@@ -62,8 +64,11 @@ def account(context: str | None, *, dry_run: bool = False) -> Kube:
 
 @contextmanager
 def answers(kube: Kube, but: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
-    """Turn no answer, and an answer that the account may not, into an InputError. but: errors that go through as they are."""
-    from generator.live.failures import Forbidden, Unreachable  # noqa: PLC0415  # see above
+    """Turn no answer, one that says that the server fails, and one that the account may not, into an InputError.
+
+    but: errors that go through as they are.
+    """
+    from generator.live.failures import Forbidden, Refused, Throttled, Unreachable  # noqa: PLC0415  # see above
 
     try:
         yield
@@ -72,6 +77,13 @@ def answers(kube: Kube, but: tuple[type[BaseException], ...] = ()) -> Iterator[N
     except Unreachable as error:
         cure = "Check the address, the network and the certificates: `kubectl version` asks the same server."
         raise InputError(Problem("ClusterUnreachable", kube.server, _innermost(error), cure)) from error
+    except (Refused, Throttled) as error:
+        if error.status < _SERVER_FAILED and not isinstance(error, Throttled):
+            raise
+        failed = "Try again; what the API server, or a webhook that it asks, says of itself is in their logs."
+        busy = f"Try again in {max(error.retry_after, 1):.0f} s: it is asked more than it can answer."
+        cure = busy if isinstance(error, Throttled) else failed
+        raise InputError(Problem("ClusterUnreachable", kube.server, str(error), cure)) from error
     except Forbidden as error:
         cure = "Log in again, or check the user of the context." if error.status == 401 else "Bind a Role that allows it to the account."
         raise InputError(Problem("ClusterForbidden", kube.server, str(error), cure)) from error
