@@ -60,8 +60,9 @@ bench: .venv/test.stamp ## run each benchmark; three quarters of an hour
 	@tools/bootstrap.sh bench
 	@set -e; for each in generate carrier conflicts startup idle live relay; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
 
-recording: .venv/demo.stamp ## record `make demo` on a terminal as docs/demo.svg
+recording: .venv/test.stamp ## record `bascule demo` and `bascule bridge` on a terminal, as docs/demo.svg and docs/bridge.svg
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/record.py docs/demo.svg bascule demo
+	@$(BIN)/python tools/record_bridge.py docs/bridge.svg
 
 cluster: .venv/test.stamp ## a Kubernetes of one node to try things out, until Ctrl-C; ten minutes, the first time
 	@tools/bootstrap.sh test

@@ -68,8 +68,8 @@ def complain(problems: Iterable[Problem]) -> None:
 
 
 def note(text: str) -> None:
-    """One line on standard error that is no problem."""
-    click.echo(printable(text), err=True)
+    """On standard error what is no problem."""
+    click.echo(printable(text, "\n"), err=True)
 
 
 def is_screen() -> bool:
