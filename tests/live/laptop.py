@@ -181,7 +181,7 @@ def _server(lab: Lab) -> str:
 
 def _seeing(namespace: str, name: str) -> str:
     kinds = {
-        "": "pods services configmaps persistentvolumeclaims resourcequotas replicationcontrollers endpoints events",
+        "": "namespaces pods services configmaps persistentvolumeclaims resourcequotas replicationcontrollers endpoints events",
         "apps": "deployments replicasets statefulsets daemonsets",
         "batch": "jobs",
         "autoscaling": "horizontalpodautoscalers",
