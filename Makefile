@@ -58,7 +58,7 @@ soak: .venv/test.stamp ## half a million requests against real nginx; half an ho
 
 bench: .venv/test.stamp ## run each benchmark; three quarters of an hour
 	@tools/bootstrap.sh bench
-	@set -e; for each in generate carrier conflicts startup idle live relay; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
+	@set -e; for each in generate carrier conflicts startup idle live command relay; do echo "$$each"; $(BIN)/python "benchmarks/$$each.py"; done
 
 recording: .venv/test.stamp ## record `bascule demo` and `bascule bridge` on a terminal, as docs/demo.svg and docs/bridge.svg
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/record.py docs/demo.svg bascule demo
