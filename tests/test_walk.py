@@ -15,8 +15,8 @@ from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, annotation
 from generator.cluster.times import after, seconds_between
 from generator.cluster.workload import Original, ips_of, is_serving, original
 from generator.desired.carrier_objects import config_hash
+from generator.desired.facts import PATIENCE
 from generator.desired.generate import Desired, generate
-from generator.desired.handover import PATIENCE
 from generator.desired.waking import next_look
 from generator.plan import Change, plan
 from generator.simulate import World, apply, endpoints, settle, world

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from generator import names
 from generator.cluster.snapshot import OUR_KINDS, Obj, key_of
 from generator.cluster.times import after
-from generator.desired.handover import PATIENCE
+from generator.desired.facts import PATIENCE
 from generator.simulate import settle, world
 from generator.text.reading import write_yaml
 from tests import kube

@@ -18,7 +18,8 @@ from generator.desired import handover, routing
 from generator.desired.adopt import adopt
 from generator.desired.carrier_objects import service, service_name
 from generator.desired.case import Case, concerns
-from generator.desired.handover import Facts, Handover
+from generator.desired.facts import Facts
+from generator.desired.handover import Handover
 from generator.desired.objects import add_policies, add_shadows, add_stand_ins, configure, keep_rest, keep_surplus, leave_foreign
 from generator.desired.outcome import Outcome
 from generator.desired.patched import patched

@@ -13,48 +13,22 @@ from dataclasses import dataclass, replace
 from generator import names
 from generator.cluster.snapshot import Obj, annotations_of
 from generator.cluster.times import seconds_between
-from generator.cluster.workload import Original, is_serving
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the snapshot says about one workload.
-
-    wanted: carrier image by targeted container; empty means restore. blocked: containers that no carrier may enter now.
-    originals: Pods that can be acted on. own: name of each original's own shadow.
-    shadows: every shadow, needed or live -> the live Pod, or None. needed: those that originals need.
-    stand_ins: every live stand-in. covers: name of the stand-in for each original. standing: stand-ins that can take over.
-    inside: stand-ins that a Service selects by their labels.
-    served: originals that a Service selects. starting: those that no Service knows yet, while carriers serve.
-    listed: Pod name -> whether every Service that selects it (a stand-in: its original) has it as a ready endpoint.
-    drained: whether none has, as far as the proxies can know. configs: configuration hash by container, once there is one.
-    """
-
-    now: str
-    wanted: Mapping[str, str]
-    blocked: frozenset[str]
-    originals: tuple[Original, ...]
-    own: Mapping[str, str]
-    shadows: Mapping[str, Obj | None]
-    needed: frozenset[str]
-    stand_ins: Mapping[str, Obj]
-    covers: Mapping[str, str]
-    standing: frozenset[str]
-    inside: frozenset[str]
-    served: frozenset[str]
-    starting: frozenset[str]
-    listed: Mapping[str, bool]
-    drained: Mapping[str, bool]
-    configs: Mapping[str, str]
-
-    def alive(self, shadow: str) -> bool:
-        """Whether a shadow serves."""
-        return is_serving(self.shadows.get(shadow))
-
-    def covered(self, item: Original) -> bool:
-        """Whether a stand-in serves in the original's place."""
-        name = self.covers.get(item.name, "")
-        return name in self.standing and self.listed.get(name, False)
+from generator.cluster.workload import Original
+from generator.desired.facts import (
+    Facts,
+    entrants,
+    images_for,
+    is_covered,
+    is_moving,
+    is_pending,
+    is_prepared,
+    is_returning,
+    is_settled,
+    is_spare,
+    needs_swap,
+    to_confirm,
+    told_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +72,14 @@ class Handover:
     starting: Mapping[str, str]
 
 
-PATIENCE = 60.0
-"""Seconds that an original waits for a stand-in on its way back; Kubernetes gives a Pod longer only for large images."""
 _WAITS = "wait: the application is to return, a stand-in comes first"
-
-
-def images_for(item: Original, wanted: Mapping[str, str]) -> dict[str, str]:
-    """The image each container should have."""
-    return {c.name: wanted.get(c.name, c.application) for c in item.containers.values()}
-
-
-def needs_swap(item: Original, wanted: Mapping[str, str]) -> bool:
-    """Whether an image has to change."""
-    return any(item.containers[name].image != image for name, image in images_for(item, wanted).items())
 
 
 def decide(facts: Facts) -> Handover:
     """The next state of every original, of the stand-ins and of the shadows."""
     steps = {item.name: _next(item, facts) for item in facts.originals}
-    moving = any(_moving(item, facts) for item in facts.originals)
-    absent = any(_returning(o, facts) for o in facts.originals)
+    moving = any(is_moving(item, facts) for item in facts.originals)
+    absent = any(is_returning(o, facts) for o in facts.originals)
     joined = moving or (absent and bool(facts.inside))
     changing = {facts.covers.get(o.name, "") for o in facts.originals if needs_swap(o, facts.wanted)}
     needed = frozenset(changing - {""}) | (facts.stand_ins.keys() & set(facts.covers.values()) if joined else frozenset())
@@ -135,7 +97,7 @@ def _replaced(facts: Facts) -> bool:
     if facts.stand_ins:
         return False
     carried = [o for o in facts.originals if o.carried]
-    return all(facts.alive(facts.own.get(o.name, "")) and _told(o) == _confirmed(o, facts) for o in carried)
+    return all(facts.alive(facts.own.get(o.name, "")) and told_of(o) == to_confirm(o, facts) for o in carried)
 
 
 def _in_use(since: str, facts: Facts) -> bool:
@@ -150,82 +112,10 @@ def _drain(name: str, pod: Obj, facts: Facts) -> str:
     return annotations_of(pod).get(names.DRAINED_SINCE) or facts.now
 
 
-def _settled(item: Original) -> bool:
-    return all(c.settled for c in item.containers.values() if c.replaced)
-
-
-def _pending(item: Original) -> bool:
-    """Whether kubelet has not acted on the last image patch yet; another one now would be lost on it."""
-    return any(c.running and c.replaced == c.container_id for c in item.containers.values() if c.replaced)
-
-
-def _entering(item: Original, facts: Facts) -> list[str]:
-    """Containers that wait for their carrier."""
-    return [c for c, image in facts.wanted.items() if c in item.containers and item.containers[c].image != image]
-
-
-def _covered(item: Original, facts: Facts) -> bool:
-    """Whether somebody else serves what this original would, so that it may be held.
-
-    On the way back nothing may stop it for good. When no shadow is alive only the application can help, since carriers have nothing
-    to send requests to; when no stand-in comes in time (no room, no image any more, an admission policy), originals go one by one.
-    """
-    if facts.covered(item):
-        return bool(not _entering(item, facts) or facts.alive(facts.own.get(item.name, "")))
-    if _entering(item, facts):
-        return False
-    if not any(facts.alive(name) for name in facts.shadows):
-        return True
-    since = annotations_of(item.pod).get(names.WAITS_SINCE, "")
-    return bool(since) and seconds_between(since, facts.now) >= PATIENCE and _is_next(item, facts)
-
-
-def _is_next(item: Original, facts: Facts) -> bool:
-    """Whether it is this original's turn where only one may be away at a time."""
-    away = [o for o in facts.originals if o.held or not _settled(o) or _returning(o, facts)]
-    return item is min(away or [o for o in facts.originals if needs_swap(o, facts.wanted)], key=lambda o: (not o.held, o.name))
-
-
-def _returning(item: Original, facts: Facts) -> bool:
-    """Whether nobody holds it any more and the endpoints are yet to list it."""
-    return item.kubelet_ready and not item.held and not facts.listed.get(item.name, False)
-
-
-def _prepared(item: Original, facts: Facts) -> bool:
-    """Whether the carrier may take over: nothing stands against it, and its stand-in shows that it works."""
-    entering = _entering(item, facts)
-    if not entering:
-        return True
-    return facts.covers.get(item.name, "") in facts.standing and not facts.blocked & set(entering)
-
-
-def _moving(item: Original, facts: Facts) -> bool:
-    """Whether the walk of this original has begun, or may begin: until then no stand-in enters a Service."""
-    if not needs_swap(item, facts.wanted):
-        return item.held or not _settled(item)
-    ready = not _entering(item, facts) or facts.alive(facts.own.get(item.name, ""))
-    return item.held or (_prepared(item, facts) and ready)
-
-
-def _told(item: Original) -> dict[str, str]:
-    return {c.name: c.confirmed for c in item.containers.values() if c.confirmed}
-
-
-def _confirmed(item: Original, facts: Facts) -> dict[str, str]:
-    """What each running carrier should have confirmed; what it has, where there is no configuration."""
-    result = {}
-    for c in item.containers.values():
-        if c.carried and c.running and c.name in facts.configs:
-            result[c.name] = f"{facts.configs[c.name]}@{c.container_id}"
-        elif c.carried and c.confirmed:
-            result[c.name] = c.confirmed
-    return result
-
-
 def _next(item: Original, facts: Facts) -> Next:
-    swap, settled = needs_swap(item, facts.wanted), _settled(item)
+    swap, settled = needs_swap(item, facts.wanted), is_settled(item)
     replaced = {c.name: c.replaced for c in item.containers.values() if c.replaced}
-    confirmed = _confirmed(item, facts) if settled else _told(item)
+    confirmed = to_confirm(item, facts) if settled else told_of(item)
     stay = Next(
         images={c.name: c.image for c in item.containers.values()},
         held=item.held,
@@ -235,9 +125,9 @@ def _next(item: Original, facts: Facts) -> Next:
         confirmed=confirmed,
         marked=item.carried or item.held or bool(replaced) or (item.touched and item.kubelet_ready and not item.ready),
         ready=False if item.held else None,
-        reason="deliver the configuration" if confirmed != _told(item) else "wait: not all is ready for the swap",
+        reason="deliver the configuration" if confirmed != told_of(item) else "wait: not all is ready for the swap",
     )
-    if not settled and (not swap or _pending(item)):
+    if not settled and (not swap or is_pending(item)):
         return replace(stay, reason="wait: the new container starts")
     if swap:
         return _toward(item, facts, stay)
@@ -247,7 +137,7 @@ def _next(item: Original, facts: Facts) -> Next:
         return replace(stay, held=False, drained_since="", waits_since="", ready=item.kubelet_ready, reason="release: it stays as it is")
     delivered = all(name in confirmed for name, c in item.containers.items() if c.carried)
     if not (item.kubelet_ready and delivered):
-        return replace(stay, reason="deliver the configuration" if confirmed != _told(item) else "wait: it is not ready")
+        return replace(stay, reason="deliver the configuration" if confirmed != told_of(item) else "wait: it is not ready")
     reason = "release: the carrier is ready" if item.carried else "release: the application is back"
     return replace(stay, held=False, drained_since="", waits_since="", replaced={}, ready=True, reason=reason)
 
@@ -270,9 +160,9 @@ def _toward(item: Original, facts: Facts, stay: Next) -> Next:
 
     On the way back a carrier is told the configuration of now in a step of its own: should it take none, it holds up nothing else.
     """
-    entering = _entering(item, facts)
-    confirmed, stay = stay.confirmed, stay if entering else replace(stay, confirmed=_told(item))
-    may = (_covered(item, facts) or _spare(item, facts)) and _prepared(item, facts)
+    entering = entrants(item, facts)
+    confirmed, stay = stay.confirmed, stay if entering else replace(stay, confirmed=told_of(item))
+    may = (is_covered(item, facts) or is_spare(item, facts)) and is_prepared(item, facts)
     starting = item.name in facts.starting and not facts.blocked & set(entering)
     if not item.held:
         if may or starting:
@@ -298,12 +188,6 @@ def _toward(item: Original, facts: Facts, stay: Next) -> Next:
         confirmed={n: v for n, v in stay.confirmed.items() if n not in changed},
         reason="swap: the carrier takes the application's place" if entering else "swap back: the application returns",
     )
-
-
-def _spare(item: Original, facts: Facts) -> bool:
-    """Whether the original is one that nobody knows yet, while carriers serve; it runs, and its shadow shows that the application works."""
-    runs = all(c.running for c in item.containers.values())
-    return item.name in facts.starting and runs and facts.alive(facts.own.get(item.name, ""))
 
 
 def _why_hold(item: Original, facts: Facts) -> str:

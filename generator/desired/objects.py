@@ -16,7 +16,7 @@ from generator.cluster.workload import has_ended, ips_of, original, trouble
 from generator.desired import routing
 from generator.desired.adopt import adopt, adopt_pod
 from generator.desired.carrier_objects import config_hash, config_map, config_name, service_name
-from generator.desired.handover import PATIENCE
+from generator.desired.facts import PATIENCE
 from generator.desired.outcome import Outcome
 from generator.desired.policies import COPIED_FROM, policies
 from generator.desired.revisions import Revision, own_shadows

@@ -8,8 +8,8 @@ from generator import names
 from generator.asked.intent import Intent
 from generator.cluster.times import seconds_between
 from generator.cluster.workload import SLOW_SECONDS
+from generator.desired.facts import PATIENCE
 from generator.desired.generate import Desired
-from generator.desired.handover import PATIENCE
 
 
 def next_look(desired: Desired, now: str) -> float | None:
