@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
-from generator.cli import bridging, holding, main
+from generator.cli import bridging, holding, live, main
 from generator.cli.connect import _follow
 from generator.cluster.snapshot import Obj
 from generator.errors import InputError
 from generator.live import session
+from generator.live.failures import Refused
 from tests.session_lab import kubeconfig
 from tests.small_api import Api, small_api
 from tests.test_bridge_command import asked
@@ -87,6 +88,13 @@ def test_a_server_that_fails_refuses_nothing(api: Api, method: str, status: int,
         bridging._write(api.kube, asked())
     assert cure in str(caught.value)
     assert api.objects == {}
+
+
+def test_a_webhooks_denial_is_a_refusal_whatever_its_status(api: Api) -> None:
+    """Gefyra's webhooks deny with 500: that is said of the bridge, and not of the server."""
+    words = 'admission webhook "bridge-parameters.gefyra.dev" denied the request: RuleIdentical: taken by bob'
+    with pytest.raises(Refused, match="RuleIdentical"), live.answers(api.kube):
+        raise Refused(words, 500)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

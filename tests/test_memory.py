@@ -81,6 +81,14 @@ def test_whom_a_change_concerns_is_known(cluster: Cluster, rounds: int, data: st
     assert {k for k in known if _wanted(old, k) != _wanted(new, k)} <= found | claims
 
 
+def test_a_deployment_concerns_whose_pods_it_selects() -> None:
+    """Its selector bears on the labels that copies of a Pod may have, also of one that is nobody's."""
+    lone = kube.pod("lone", {"app": "shared"}, [kube.container()], "10.244.7.1")
+    web = kube.deployment("web", {"app": "shared"}, [kube.container()], 1, 1)
+    space = Snapshot.of([lone, *web], NOW).space("shop")
+    assert touched_by(space, web[0]) == {Key("Pod", "shop", "lone"), Key("Deployment", "shop", "web")}
+
+
 def _wanted(desired: Desired, workload: Key) -> Any:
     """What should exist for a workload, and what is said about it."""
     outcome = desired.outcomes.get(workload)

@@ -24,6 +24,8 @@ _LATE: Final = 15
 """Seconds after its end for which a Lease still counts: clocks differ."""
 _SERVER_FAILED: Final = 500
 """HTTP statuses from here on say nothing of what was asked (RFC 9110, section 15.6)."""
+_DENIED: Final = " denied the request"
+"""A webhook's refusal, whose status is what the webhook likes (apiserver pkg/admission/plugin/webhook/errors/statuserror.go)."""
 _PATIENCE: Final = 1.0
 """Seconds after which a person wants to know what takes so long."""
 
@@ -78,7 +80,7 @@ def answers(kube: Kube, but: tuple[type[BaseException], ...] = ()) -> Iterator[N
         cure = "Check the address, the network and the certificates: `kubectl version` asks the same server."
         raise InputError(Problem("ClusterUnreachable", kube.server, _innermost(error), cure)) from error
     except (Refused, Throttled) as error:
-        if error.status < _SERVER_FAILED and not isinstance(error, Throttled):
+        if (error.status < _SERVER_FAILED or _DENIED in str(error)) and not isinstance(error, Throttled):
             raise
         failed = "Try again; what the API server, or a webhook that it asks, says of itself is in their logs."
         busy = f"Try again in {max(error.retry_after, 1):.0f} s: it is asked more than it can answer."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from generator import names
+from generator.cluster import selectors
 from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Space, annotations_of, is_ours, key_of, labels_of
 from generator.cluster.workload import workload_of
 
@@ -20,9 +21,16 @@ def touched_by(space: Space, obj: Obj) -> frozenset[Key] | None:
         workload = workload_of(space, obj)
         its = [obj] if kind == "Pod" else space.controlled.get((kind, obj["metadata"]["name"]), ())
         selecting = (key_of(o) for pod in its for o in space.watchers.matching(labels_of(pod)) if o["kind"] == "Deployment")
-        return frozenset({Key(workload.kind, space.name, workload.name), *selecting})
+        selected = (workload_of(space, pod) for pod in _selected(space, obj))
+        return frozenset({*(Key(w.kind, space.name, w.name) for w in (workload, *selected)), *selecting})
     if kind == "EndpointSlice":
         refs = [endpoint.get("targetRef") or {} for endpoint in obj.get("endpoints") or ()]
         pods = [space.get("Pod", ref.get("name", "")) for ref in refs if ref.get("kind") == "Pod"]
         return frozenset(key for pod in pods if pod for key in touched_by(space, pod) or ())
     return None
+
+
+def _selected(space: Space, obj: Obj) -> list[Obj]:
+    """The Pods that a workload's selector picks, whosever they are."""
+    selector = obj.get("spec", {}).get("selector") if obj["kind"] != "Pod" else None
+    return [pod for pod in space.all("Pod") if not is_ours(pod) and selectors.matches(selector, labels_of(pod))]
