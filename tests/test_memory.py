@@ -86,7 +86,7 @@ def test_a_deployment_concerns_whose_pods_it_selects() -> None:
     lone = kube.pod("lone", {"app": "shared"}, [kube.container()], "10.244.7.1")
     web = kube.deployment("web", {"app": "shared"}, [kube.container()], 1, 1)
     space = Snapshot.of([lone, *web], NOW).space("shop")
-    assert touched_by(space, web[0]) == {Key("Pod", "shop", "lone"), Key("Deployment", "shop", "web")}
+    assert touched_by(space, web[0]) == frozenset({Key("Pod", "shop", "lone"), Key("Deployment", "shop", "web")})
 
 
 def _wanted(desired: Desired, workload: Key) -> Any:
