@@ -168,6 +168,6 @@ def _concerning(found: Status, row: Row, at: Target | None) -> Iterator[str]:
     if at and at.originals:
         pods = f"{at.originals} Pod{'s' * (at.originals != 1)}"
         restarts = "in each its container restarts once, drained first" if at.carried < at.originals else "bridged already, none restarts"
-        yield f"  {pods}: {restarts}"
+        yield f"{pods}: {restarts}"
     others = [f"{b.name} of {b.owner}" for b in found.bridges if b.written == row.written and b.name != row.name]
     yield from view.wrapped(f"beside you: {', '.join(others)}" if others else "nobody else bridges it", "  ", view.width())
