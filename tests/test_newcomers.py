@@ -70,6 +70,12 @@ def with_shadows(state: World, ready: bool) -> World:
     return endpoints(state | world(with_ready(o, ready) for o in copies_of(state) if o.get("status")))
 
 
+def without_room(pod: Obj, now: str) -> Obj:
+    """The Pod that no node has room for."""
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": now}
+    return {**pod, "status": {"phase": "Pending", "conditions": [condition], "containerStatuses": []}}
+
+
 def of_revision(state: World, pods: Iterable[str]) -> list[Obj]:
     """The new Pods as they are now."""
     return [o for k, o in state.items() if k.kind == "Pod" and k.name in pods]
@@ -103,10 +109,11 @@ def test_nobody_meets_the_application_in_a_new_pod(old: int, new: int, starts: i
     assert all(original(o).carried and not original(o).held for o in of_revision(state, names_))
 
 
-@pytest.mark.parametrize("why", ["crashes", "slow", "shadow"])
+@pytest.mark.parametrize("why", ["crashes", "slow", "shadow", "no room"])
 def test_a_new_pod_that_does_not_start_is_let_go(why: str) -> None:
-    """One whose application crashes, or takes very long, or whose shadow does not become ready while it does: nothing of ours stays on it,
-    and no copy of the first two is made; it is as without us. The others go on, and the operator says when to look again.
+    """One whose application crashes, or takes very long, or whose shadow has no room, or does not become ready while the application does:
+    nothing of ours stays on it, and no copy of the first two is made; it is as without us. The others go on, and the operator says when
+    to look again.
     """
     state, now = bridged(2)
     made = new_pods(1, now)
@@ -120,14 +127,16 @@ def test_a_new_pod_that_does_not_start_is_let_go(why: str) -> None:
             crashed = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 1, "ready": False}
             status = {**pod["status"], "containerStatuses": [{**s, **crashed} for s in pod["status"]["containerStatuses"]]}
             state |= world([{**pod, "status": status}])
-        if why == "shadow" and number == 2:
+        if why == "no room" and number == 2:
+            state |= world(without_room(o, now) for o in copies_of(state))
+        if why in ("shadow", "no room") and number == 2:
             state |= world([with_ready(pod, True)])
         state = with_shadows(settle(state, now), False)
         state, desired, _ = looked(state, now)
     (pod,) = of_revision(state, {name})
-    assert original(pod).held is (why != "crashes")
+    assert original(pod).held is (why in ("slow", "shadow"))
     wait = next_look(desired, now)
-    assert why == "crashes" or wait
+    assert wait or why in ("crashes", "no room")
     for _ in range(20):
         now = after(now, (wait or 0) + STEP)
         state = with_shadows(settle(state, now), False)
@@ -135,7 +144,7 @@ def test_a_new_pod_that_does_not_start_is_let_go(why: str) -> None:
         wait = 0
     (pod,) = of_revision(state, {name})
     assert not original(pod).held
-    if why == "shadow":
+    if why in ("shadow", "no room"):
         assert original(pod).ready
     else:
         assert not original(pod).touched

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from generator import names
 from generator.cluster.snapshot import Obj, annotations_of
 from generator.cluster.times import seconds_between
-from generator.cluster.workload import Original, is_serving
+from generator.cluster.workload import Original, is_serving, trouble
 
 PATIENCE = 60.0
 """Seconds that an original waits for a stand-in on its way back; Kubernetes gives a Pod longer only for large images."""
@@ -137,6 +137,13 @@ def to_confirm(item: Original, facts: Facts) -> dict[str, str]:
         elif c.carried and c.confirmed:
             result[c.name] = c.confirmed
     return result
+
+
+def may_start(item: Original, facts: Facts) -> bool:
+    """Whether a new original may be held until it is a carrier: nothing stands against that, nor looks as if its shadow would not come."""
+    shadow = facts.shadows.get(facts.own.get(item.name, ""))
+    stuck = shadow is not None and bool(trouble(shadow, facts.now))
+    return item.name in facts.starting and not facts.blocked & set(entrants(item, facts)) and not stuck
 
 
 def is_spare(item: Original, facts: Facts) -> bool:

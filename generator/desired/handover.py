@@ -25,6 +25,7 @@ from generator.desired.facts import (
     is_returning,
     is_settled,
     is_spare,
+    may_start,
     needs_swap,
     to_confirm,
     told_of,
@@ -163,7 +164,7 @@ def _toward(item: Original, facts: Facts, stay: Next) -> Next:
     entering = entrants(item, facts)
     confirmed, stay = stay.confirmed, stay if entering else replace(stay, confirmed=told_of(item))
     may = (is_covered(item, facts) or is_spare(item, facts)) and is_prepared(item, facts)
-    starting = item.name in facts.starting and not facts.blocked & set(entering)
+    starting = may_start(item, facts)
     if not item.held:
         if may or starting:
             return replace(stay, held=True, marked=True, drained_since="", ready=False, reason=_why_hold(item, facts))
