@@ -53,6 +53,8 @@ SETTLE_SECONDS = 1.2
 # a Pod of ours that nobody waits for any more: on a node that is short of CPU kube-proxy has been two seconds late
 REST_SECONDS = 3.0
 
+HELD_REASON = "Held"  # of the condition Ready that we hold at False; overlays/base/admission/held.yaml has it too
+
 BOUND_TO_US = (f"{GROUP}/", ORIGINAL_IMAGE, REPLACED, CONFIRMED, REFUSED)
 
 

@@ -164,6 +164,8 @@ def _kubelet(pod: Obj, state: World, now: str) -> Obj:
     }
     ready = all(s.get("ready") for s in statuses) and labels_of(pod).get(names.HELD) != "true"
     fields["conditions"] = _conditions(status.get("conditions") or (), "True" if ready else "False", now)
+    if labels_of(pod).get(names.HELD) == "true" and all(s.get("ready") for s in statuses):
+        fields["conditions"] = [{**c, "reason": names.HELD_REASON} if c["type"] == "Ready" else c for c in fields["conditions"]]
     result["status"] = fields
     return result
 
@@ -192,7 +194,8 @@ def _conditions(conditions: Iterable[Obj], ready: str, now: str) -> list[Obj]:
     if not any(c["type"] == "Ready" for c in found):
         found.append({"type": "Ready", "status": ready, "lastTransitionTime": after(now, 0)})
     return [
-        {**c, "status": ready, "lastTransitionTime": after(now, 0)} if c["type"] == "Ready" and c["status"] != ready else c for c in found
+        {"type": "Ready", "status": ready, "lastTransitionTime": after(now, 0)} if c["type"] == "Ready" and c["status"] != ready else c
+        for c in found
     ]
 
 

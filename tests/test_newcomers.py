@@ -171,3 +171,57 @@ def test_bridges_may_leave_while_a_pod_is_new(starts: int, leaves: int) -> None:
         assert number != leaves + 3 or not [k for k in unswapped if original(state[k]).touched], "marks on a Pod that was never swapped"
     assert not [k for k, o in state.items() if is_ours(o)]
     assert not [k for k, o in state.items() if k.kind == "Pod" and original(o).touched]
+
+
+def conditioned(pod: Obj, kind: str, status: str, reason: str) -> Obj:
+    """The Pod with a condition that somebody else has set."""
+    others = [c for c in pod["status"]["conditions"] if c["type"] != kind]
+    made = {"type": kind, "status": status, "reason": reason, "lastTransitionTime": kube.NOW}
+    return {**pod, "status": {**pod["status"], "conditions": [*others, made]}}
+
+
+@pytest.mark.parametrize("reason", ["NodeNotReady", "ContainersNotReady"])
+def test_whom_others_have_taken_out_stays_out(reason: str) -> None:
+    """A carrier on a node that is lost, or whose sidecar is not ready, though its own containers were when last heard of."""
+    state, now = bridged(3)
+    pod = next(o for k, o in state.items() if k.kind == "Pod" and original(o).carried and not is_ours(o))
+    state |= world([conditioned(pod, "Ready", "False", reason)])
+    for _ in range(3):
+        state, _, _ = looked(state, now)
+    assert not original(state[next(k for k, o in state.items() if o["metadata"]["name"] == pod["metadata"]["name"])]).ready
+
+
+def test_a_new_pod_whose_gate_is_closed_is_not_made_ready() -> None:
+    """Who has the gate opens it; until then the Pod is let go as a carrier, and its condition Ready is not ours to set."""
+    state, now = bridged(2)
+    made = new_pods(1, now)
+    name = made[-1]["metadata"]["name"]
+    gate = "target-health.elbv2.k8s.aws/web"
+    gated = conditioned({**made[-1], "spec": {**made[-1]["spec"], "readinessGates": [{"conditionType": gate}]}}, gate, "False", "Initial")
+    state |= world([*made[:-1], gated])
+    released = False
+    for _ in range(30):
+        before = of_revision(state, {name})[0]
+        state, _, _ = looked(state, now)
+        (then,) = of_revision(state, {name})
+        released = released or (original(before).held and not original(then).held and original(then).carried)
+        assert original(before).ready or not original(then).ready, "we made it ready"
+        now = after(now, STEP)
+        state = with_shadows(settle(state, now), True)
+    assert released
+
+
+def test_a_ready_application_waits_for_no_copy_for_long() -> None:
+    """Kubelet says since when all its containers are ready: ten seconds later it serves by itself, also when no copy can even be made."""
+    state, now = bridged(2)
+    made = new_pods(1, now)
+    name = made[-1]["metadata"]["name"]
+    state, _, _ = looked(state | world(made), now)
+    (pod,) = of_revision(state, {name})
+    state |= world([conditioned(with_ready(pod, True), "ContainersReady", "True", "")])
+    state = {k: o for k, o in state.items() if "echo:2" not in str(o.get("spec")) or not is_ours(o)}  # a quota refuses them
+    snapshot = Snapshot.of(settle(state, now).values(), after(kube.NOW, 9))
+    assert original(next(o for o, _ in generate(snapshot).outcomes.popitem()[1].objects.values() if o["metadata"]["name"] == name)).held
+    later = Snapshot.of(settle(state, now).values(), after(kube.NOW, 10))
+    outcome = next(iter(generate(later).outcomes.values()))
+    assert not original(next(o for o, _ in outcome.objects.values() if o["metadata"]["name"] == name)).held

@@ -92,6 +92,18 @@ class Original:
         return all(c.ready for c in self.containers.values())
 
     @property
+    def held_back(self) -> bool:
+        """Whether its condition Ready is False because of us: kubelet, or who finds its node lost, gives other reasons."""
+        found = _condition(self.pod, "Ready")
+        return found.get("status") == "False" and found.get("reason") == names.HELD_REASON
+
+    @property
+    def gates_open(self) -> bool:
+        """Whether every readiness gate lets it be ready (KEP-580)."""
+        gates = self.pod["spec"].get("readinessGates") or ()
+        return all(_condition(self.pod, gate["conditionType"]).get("status") == "True" for gate in gates)
+
+    @property
     def touched(self) -> bool:
         """Whether anything of ours is on it."""
         metadata = self.pod["metadata"]
@@ -101,6 +113,10 @@ class Original:
     def carried(self) -> bool:
         """Whether any container is a carrier."""
         return any(c.carried for c in self.containers.values())
+
+
+def _condition(pod: Obj, kind: str) -> Obj:
+    return next((c for c in pod.get("status", {}).get("conditions") or () if c["type"] == kind), {})
 
 
 def is_ready(pod: Obj) -> bool:
@@ -145,9 +161,23 @@ def trouble(pod: Obj, now: str) -> str:
     return f"not ready after {SLOW_SECONDS} s" if age >= SLOW_SECONDS else ""
 
 
+SPARE_SECONDS = 10
+"""How long an application that is ready may wait for its shadow before it serves by itself."""
+
+
+def ready_since(pod: Obj) -> str:
+    """Since when all containers are ready, as kubelet says; "" when they are not."""
+    found = _condition(pod, "ContainersReady")
+    return str(found.get("lastTransitionTime") or "") if found.get("status") == "True" else ""
+
+
 def is_starting(item: Original, now: str) -> bool:
     """Whether an application starts for the first time on its node, and nothing looks as if it would not."""
-    status = item.pod.get("status", {}).get("containerStatuses") or ()
+    kinds = ("initContainerStatuses", "containerStatuses")
+    status = [s for kind in kinds for s in item.pod.get("status", {}).get(kind) or ()]
+    since = ready_since(item.pod)
+    if since and seconds_between(since, now) >= SPARE_SECONDS:
+        return False
     swapped = any(c.carried or c.replaced for c in item.containers.values())
     fresh = item.gone in ("", "not ready") and not swapped and not item.ready and not any(s.get("restartCount") for s in status)
     return fresh and bool(item.pod["spec"].get("nodeName")) and not trouble(item.pod, now)

@@ -140,9 +140,9 @@ def to_confirm(item: Original, facts: Facts) -> dict[str, str]:
 
 
 def may_start(item: Original, facts: Facts) -> bool:
-    """Whether a new original may be held until it is a carrier: nothing stands against that, nor looks as if its shadow would not come."""
-    shadow = facts.shadows.get(facts.own.get(item.name, ""))
-    stuck = shadow is not None and bool(trouble(shadow, facts.now))
+    """Whether a new original may be held until it is a carrier: nothing stands against that, nor looks as if its copies would not come."""
+    copies = (facts.shadows.get(facts.own.get(item.name, "")), facts.stand_ins.get(facts.covers.get(item.name, "")))
+    stuck = any(copy and trouble(copy, facts.now) for copy in copies)
     return item.name in facts.starting and not facts.blocked & set(entrants(item, facts)) and not stuck
 
 

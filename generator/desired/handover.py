@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from generator import names
 from generator.cluster.snapshot import Obj, annotations_of
 from generator.cluster.times import seconds_between
-from generator.cluster.workload import Original
+from generator.cluster.workload import SLOW_SECONDS, SPARE_SECONDS, Original, ready_since
 from generator.desired.facts import (
     Facts,
     entrants,
@@ -59,7 +59,7 @@ class Handover:
     wanted: stand-ins that somebody needs. staying: live ones of before, in the Services until the originals serve.
     retiring: live ones nobody needs, and since when no endpoint lists them ("" while one does).
     kept: shadows that nobody needs and that stay for now. resting: those to which no carrier sends requests, and since when.
-    starting: new originals that are held, and when they were made.
+    starting: when new originals that are held are let go: since when, and after how many seconds.
     """
 
     originals: Mapping[str, Next]
@@ -70,7 +70,7 @@ class Handover:
     retiring: Mapping[str, str]
     kept: frozenset[str]
     resting: Mapping[str, str]
-    starting: Mapping[str, str]
+    starting: tuple[tuple[str, float], ...]
 
 
 _WAITS = "wait: the application is to return, a stand-in comes first"
@@ -89,7 +89,9 @@ def decide(facts: Facts) -> Handover:
     surplus = {name: pod for name, pod in facts.shadows.items() if pod and name not in facts.needed}
     resting = {name: annotations_of(pod).get(names.DRAINED_SINCE) or facts.now for name, pod in surplus.items() if _replaced(facts)}
     kept = frozenset(name for name in surplus if name not in resting or _in_use(resting[name], facts))
-    starting = {o.name: o.pod["metadata"].get("creationTimestamp") or facts.now for o in facts.originals if o.name in facts.starting}
+    fresh = [o.pod for o in facts.originals if o.name in facts.starting]
+    ends = [(pod["metadata"].get("creationTimestamp") or facts.now, SLOW_SECONDS) for pod in fresh]
+    starting = (*ends, *((since, SPARE_SECONDS) for pod in fresh if (since := ready_since(pod))))
     return Handover(steps, joined, moving, needed, staying, retiring, kept, {n: resting[n] for n in resting if n in kept}, starting)
 
 
@@ -124,7 +126,7 @@ def _next(item: Original, facts: Facts) -> Next:
         waits_since=annotations_of(item.pod).get(names.WAITS_SINCE, ""),
         replaced=replaced,
         confirmed=confirmed,
-        marked=item.carried or item.held or bool(replaced) or (item.touched and item.kubelet_ready and not item.ready),
+        marked=item.carried or item.held or bool(replaced) or (item.touched and item.held_back),
         ready=False if item.held else None,
         reason="deliver the configuration" if confirmed != told_of(item) else "wait: not all is ready for the swap",
     )
@@ -135,25 +137,28 @@ def _next(item: Original, facts: Facts) -> Next:
     if not item.held:
         return _at_rest(item, stay)
     if not item.carried and not replaced:
-        return replace(stay, held=False, drained_since="", waits_since="", ready=item.kubelet_ready, reason="release: it stays as it is")
+        return replace(stay, held=False, drained_since="", waits_since="", ready=_as_it_is(item), reason="release: it stays as it is")
     delivered = all(name in confirmed for name, c in item.containers.items() if c.carried)
     if not (item.kubelet_ready and delivered):
         return replace(stay, reason="deliver the configuration" if confirmed != told_of(item) else "wait: it is not ready")
     reason = "release: the carrier is ready" if item.carried else "release: the application is back"
-    return replace(stay, held=False, drained_since="", waits_since="", replaced={}, ready=True, reason=reason)
+    return replace(stay, held=False, drained_since="", waits_since="", replaced={}, ready=_as_it_is(item), reason=reason)
 
 
 def _at_rest(item: Original, stay: Next) -> Next:
     """An original with the right images that nobody holds: told the configuration, or freed of our marks once it is ready.
 
-    If the condition Ready was left at False by us (killed between two writes), it is set now and not at kubelet's next tick;
-    a readiness gate may hold it there with reason, so a Pod that has one is left to kubelet.
+    If the condition Ready was left at False by us (killed between two writes), it is set now and not at kubelet's next tick.
     """
-    gated = bool(item.pod["spec"].get("readinessGates"))
-    ready = True if item.touched and item.kubelet_ready and not item.ready and not gated else None
+    ready = _as_it_is(item) if item.touched and item.held_back else None
     reason = stay.reason if item.carried else "take our marks off"
     done = replace(stay, drained_since="", waits_since="", replaced={}, ready=ready)
     return replace(done, reason="release: it is ready" if ready else reason)
+
+
+def _as_it_is(item: Original) -> bool | None:
+    """The condition Ready of a Pod that nobody holds: True if that is sure, else it is left to kubelet."""
+    return True if item.kubelet_ready and item.gates_open else None
 
 
 def _toward(item: Original, facts: Facts, stay: Next) -> Next:
@@ -172,7 +177,7 @@ def _toward(item: Original, facts: Facts, stay: Next) -> Next:
             return stay
         return replace(stay, confirmed=confirmed) if stay.waits_since else replace(stay, waits_since=facts.now, reason=_WAITS)
     if not (may or starting):
-        return replace(stay, held=False, drained_since="", ready=item.kubelet_ready, reason="release: the swap cannot go on now")
+        return replace(stay, held=False, drained_since="", ready=_as_it_is(item), reason="release: the swap cannot go on now")
     if not facts.drained.get(item.name, True):
         return replace(stay, drained_since="", reason="hold: still in the endpoints")
     since = stay.drained_since or facts.now

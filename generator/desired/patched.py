@@ -65,5 +65,5 @@ def _with_ready(status: Obj, ready: bool, now: str) -> Obj:
             conditions.append(condition)
             continue
         changed = {k: v for k, v in condition.items() if k not in ("reason", "message")} | {"status": wanted, "lastTransitionTime": now}
-        conditions.append(changed if ready else changed | {"reason": "Held", "message": "bascule swaps the image"})
+        conditions.append(changed if ready else changed | {"reason": names.HELD_REASON, "message": "bascule swaps the image"})
     return {**status, "conditions": conditions} if conditions else status

@@ -44,10 +44,13 @@ class Scene:
 
     @cached_property
     def starting(self) -> frozenset[str]:
-        """Names of new Pods that may be held before anybody knows them, as carriers serve already."""
-        if not (self.asked and any(o.carried and o.ready and not o.gone for o in self.every)):
-            return frozenset()
-        return frozenset(o.name for o in self.every if is_starting(o, self.snapshot.now))
+        """Names of new Pods that may be held before anybody knows them, as a carrier serves already in each of their Services."""
+        serving = [self._services_of(o) for o in self.every if self.asked and o.carried and o.ready and not o.gone]
+        fresh = [o for o in self.every if serving and is_starting(o, self.snapshot.now)]
+        return frozenset(o.name for o in fresh if any(self._services_of(o) <= each for each in serving))
+
+    def _services_of(self, item: Original) -> set[str]:
+        return {s["metadata"]["name"] for s in services_of(self.space, labels_of(item.pod))}
 
     @cached_property
     def leaving(self) -> tuple[Original, ...]:

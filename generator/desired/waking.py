@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from generator import names
 from generator.asked.intent import Intent
 from generator.cluster.times import seconds_between
-from generator.cluster.workload import SLOW_SECONDS
 from generator.desired.facts import PATIENCE
 from generator.desired.generate import Desired
 
@@ -22,7 +21,7 @@ def _waiting(desired: Desired) -> Iterator[tuple[str, float]]:
     """Times that are noted on Pods, and the seconds for which somebody waits from then on."""
     for outcome in desired.outcomes.values():
         if outcome.walk:
-            yield from ((born, SLOW_SECONDS) for born in outcome.walk.starting.values())
+            yield from outcome.walk.starting
             for step in outcome.walk.originals.values():
                 yield step.drained_since, names.SETTLE_SECONDS
                 yield step.waits_since, PATIENCE
