@@ -220,8 +220,11 @@ def test_a_ready_application_waits_for_no_copy_for_long() -> None:
     (pod,) = of_revision(state, {name})
     state |= world([conditioned(with_ready(pod, True), "ContainersReady", "True", "")])
     state = {k: o for k, o in state.items() if "echo:2" not in str(o.get("spec")) or not is_ours(o)}  # a quota refuses them
-    snapshot = Snapshot.of(settle(state, now).values(), after(kube.NOW, 9))
-    assert original(next(o for o, _ in generate(snapshot).outcomes.popitem()[1].objects.values() if o["metadata"]["name"] == name)).held
-    later = Snapshot.of(settle(state, now).values(), after(kube.NOW, 10))
-    outcome = next(iter(generate(later).outcomes.values()))
-    assert not original(next(o for o, _ in outcome.objects.values() if o["metadata"]["name"] == name)).held
+    assert original(wanted(settle(state, now), after(kube.NOW, 9), name)).held
+    assert not original(wanted(settle(state, now), after(kube.NOW, 10), name)).held
+
+
+def wanted(state: World, now: str, name: str) -> Obj:
+    """The Pod as it should be then."""
+    (outcome,) = generate(Snapshot.of(state.values(), now)).outcomes.values()
+    return next(o for o, _ in outcome.objects.values() if o["metadata"]["name"] == name)

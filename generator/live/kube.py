@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pykube
 import requests
 import urllib3
+import yaml
 from pykube.http import KubernetesHTTPAdapter
 
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj
@@ -275,5 +276,6 @@ def connect(context: str | None = None, *, dry_run: bool = False) -> Kube:
         return Kube(config, dry_run=dry_run)
     except KeyError as error:
         raise KubeError(f"the kubeconfig has no entry {error.args[0]!r}; give another --context, or mend the file") from error
-    except (pykube.exceptions.PyKubeError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise KubeError(f"no cluster: {error}. Set KUBECONFIG to a kubeconfig file, or give --context.") from error
+    except (pykube.exceptions.PyKubeError, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
+        why = " ".join(str(error).split())
+        raise KubeError(f"no cluster: {why}. Set KUBECONFIG to a kubeconfig file, or give --context.") from error
