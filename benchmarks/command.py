@@ -10,7 +10,6 @@ up again: until the laptop answers.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.live import Figures, reached  # noqa: E402
+from benchmarks.live import Figures, reached, show  # noqa: E402
 from tests.cluster.cluster import cluster  # noqa: E402
 from tests.live.lab import Namespace, furnished, header, until, workload  # noqa: E402
 from tests.live.laptop import HTTP, Laptop, laptop  # noqa: E402
@@ -72,9 +71,7 @@ def main() -> None:
             until(lambda: not [t for t in shop.traces() if "stand-in" in t], "the stand-in to have left")
             for _ in range(asked.rounds):
                 commanded(shop, alice, figures)
-    print("| | p50 | min | max |\n|---|---|---|---|")
-    for what, seconds in figures.items():
-        print(f"| {what} | {statistics.median(seconds):.2f} s | {min(seconds):.2f} s | {max(seconds):.2f} s |")
+    show(figures)
 
 
 if __name__ == "__main__":

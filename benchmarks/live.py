@@ -113,6 +113,13 @@ def rolled_out(lab: Lab, number: int, figures: Figures) -> None:
         figures.setdefault("... of it, as if so long no matching request had reached the user", []).append(missed * took)
 
 
+def show(figures: Figures) -> None:
+    """A table of the medians."""
+    print("| | p50 | min | max |\n|---|---|---|---|")
+    for what, seconds in figures.items():
+        print(f"| {what} | {statistics.median(seconds):.2f} s | {min(seconds):.2f} s | {max(seconds):.2f} s |")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
@@ -127,9 +134,7 @@ def main() -> None:
             for pods in (3, 10):
                 fresh_target(lab, pods, number, figures)
             rolled_out(lab, number, figures)
-    print("| | p50 | min | max |\n|---|---|---|---|")
-    for what, seconds in figures.items():
-        print(f"| {what} | {statistics.median(seconds):.2f} s | {min(seconds):.2f} s | {max(seconds):.2f} s |")
+    show(figures)
 
 
 if __name__ == "__main__":

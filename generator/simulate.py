@@ -162,9 +162,9 @@ def _kubelet(pod: Obj, state: World, now: str) -> Obj:
         "podIPs": status.get("podIPs") or [{"ip": ip}],
         "containerStatuses": statuses,
     }
-    ready = all(s.get("ready") for s in statuses) and labels_of(pod).get(names.HELD) != "true"
-    fields["conditions"] = _conditions(status.get("conditions") or (), "True" if ready else "False", now)
-    if labels_of(pod).get(names.HELD) == "true" and all(s.get("ready") for s in statuses):
+    ready, held = all(s.get("ready") for s in statuses), labels_of(pod).get(names.HELD) == "true"
+    fields["conditions"] = _conditions(status.get("conditions") or (), "True" if ready and not held else "False", now)
+    if ready and held:
         fields["conditions"] = [{**c, "reason": names.HELD_REASON} if c["type"] == "Ready" else c for c in fields["conditions"]]
     result["status"] = fields
     return result

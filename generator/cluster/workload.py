@@ -121,8 +121,7 @@ def _condition(pod: Obj, kind: str) -> Obj:
 
 def is_ready(pod: Obj) -> bool:
     """Whether the Pod's condition Ready is True."""
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return _condition(pod, "Ready").get("status") == "True"
 
 
 def is_serving(pod: Obj | None) -> bool:

@@ -45,9 +45,9 @@ class Scene:
     @cached_property
     def starting(self) -> frozenset[str]:
         """Names of new Pods that may be held before anybody knows them, as a carrier serves already in each of their Services."""
-        serving = [self._services_of(o) for o in self.every if self.asked and o.carried and o.ready and not o.gone]
-        fresh = [o for o in self.every if serving and is_starting(o, self.snapshot.now)]
-        return frozenset(o.name for o in fresh if any(self._services_of(o) <= each for each in serving))
+        fresh = {o.name: self._services_of(o) for o in self.every if self.asked and is_starting(o, self.snapshot.now)}
+        serving = [self._services_of(o) for o in self.every if fresh and o.carried and o.ready and not o.gone]
+        return frozenset(name for name, services in fresh.items() if any(services <= each for each in serving))
 
     def _services_of(self, item: Original) -> set[str]:
         return {s["metadata"]["name"] for s in services_of(self.space, labels_of(item.pod))}
