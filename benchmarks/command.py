@@ -68,7 +68,7 @@ def main() -> None:
         ):
             alice.may_see(shop.name)
             shop.bridge("bob", "deployment/web", header("x-user", "bob"))
-            until(lambda: not [t for t in shop.traces() if "stand-in" in t], "the stand-in to have left")
+            shop.without_stand_ins()
             for _ in range(asked.rounds):
                 commanded(shop, alice, figures)
     show(figures)

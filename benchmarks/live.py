@@ -56,7 +56,7 @@ def active_target(lab: Lab, pods: int, rounds: int, figures: Figures) -> None:
     name = f"active{pods}"
     with lab.namespace(name, workload(name, replicas=pods)) as shop:
         shop.bridge("bob", "deployment/web", header("x-user", "bob"))
-        until(lambda: not [t for t in shop.traces() if "stand-in" in t], "the stand-in to have left")
+        shop.without_stand_ins()
         for _ in range(rounds):
             wanted = shop.wanted("alice", "deployment/web", [header("x-user", "alice")])
             came = reached(shop, "alice", "alice", partial(lab.kube.create, wanted))
@@ -93,7 +93,7 @@ def rolled_out(lab: Lab, number: int, figures: Figures) -> None:
     name = f"rolled-{number}"
     with lab.namespace(name, workload(name)) as shop:
         shop.bridge("alice", "deployment/web", header("x-user", "alice"))
-        until(lambda: not [t for t in shop.traces() if "stand-in" in t], "the stand-in to have left")
+        shop.without_stand_ins()
         old = {o["metadata"]["uid"] for o in shop.objects("Pod", "app=web,!bascule.dev/role")}
 
         def new_carriers() -> bool:

@@ -414,7 +414,7 @@ def test_a_restore_goes_on_when_no_stand_in_can_come(lab: Lab) -> None:
     with lab.namespace("refusing", workload("refusing", replicas=2)) as space:
         before = space.owned()
         space.bridge("alice", "deployment/web", ALICE)
-        until(lambda: not space.objects("Pod", f"{names.ROLE}=stand-in"), "the stand-in to leave")
+        space.without_stand_ins()
         with _loaded(space) as load, _refused(lab, space):
             space.remove("alice")
             until(lambda: all(names.WAITS_SINCE in annotations_of(p) for p in _originals(space)), "originals that wait")
@@ -428,7 +428,7 @@ def test_a_carrier_without_room_keeps_what_it_has(lab: Lab) -> None:
     with lab.namespace("full", workload("full", replicas=1)) as space:
         before = space.owned()
         space.bridge("alice", "deployment/web", ALICE)
-        until(lambda: not [t for t in space.traces() if "stand-in" in t], "the stand-in to have left")
+        space.without_stand_ins()
         inside = ("exec", "-n", "full", _original(space)["metadata"]["name"], "--", "/carrier2/bin/sh", "-c")
         with _loaded(space) as load:
             lab.cluster.kubectl(*inside, "dd if=/dev/zero of=/dev/shm/filler bs=64k || :")

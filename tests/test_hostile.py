@@ -240,7 +240,7 @@ def test_what_is_patched_by_hand_is_put_right(lab: Lab) -> None:
     with lab.namespace("hand", workload("hand", replicas=2)) as hand:
         before = hand.owned()
         hand.bridge("alice", "deployment/web", header("x-user", "alice"))
-        until(lambda: settled(hand), "the stand-in to leave")
+        hand.without_stand_ins()
         good = ours(hand)
         hand_changes = changes(hand)
 
@@ -253,11 +253,6 @@ def test_what_is_patched_by_hand_is_put_right(lab: Lab) -> None:
         hand.remove("alice")
         hand.restored()
         assert hand.owned() == before
-
-
-def settled(space: Namespace) -> bool:
-    """Whether our Pods are shadows alone."""
-    return {labels_of(o)[names.ROLE] for o in space.objects("Pod") if names.ROLE in labels_of(o)} == {"shadow"}
 
 
 def changes(space: Namespace) -> dict[str, tuple[Key, Obj]]:

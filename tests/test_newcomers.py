@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generator import names
+from generator.cli.states import judge
 from generator.cluster.snapshot import OUR_KINDS, Obj, Snapshot, is_ours, labels_of
 from generator.cluster.times import after
 from generator.cluster.workload import ips_of, original
@@ -107,6 +108,21 @@ def test_nobody_meets_the_application_in_a_new_pod(old: int, new: int, starts: i
         if done and number > starts + slow + 2:
             break
     assert all(original(o).carried and not original(o).held for o in of_revision(state, names_))
+
+
+def test_status_names_the_new_pods_that_are_held() -> None:
+    """Who asks why a Pod of a bridged workload is not ready finds it in `bascule status`; once it is let go, it is an original like any."""
+    state, now = bridged(2)
+    made = new_pods(1, now)
+    name = made[-1]["metadata"]["name"]
+    state, _, _ = looked(state | world(made), now)
+    snapshot = Snapshot.of(state.values(), now)
+    (target,) = judge(snapshot, generate(snapshot)).targets
+    assert (target.state, target.carried, target.originals) == ("ACTIVE", 2, 2)
+    assert [each for each in target.waits if each.startswith(f"new Pod {name}: ")] == list(target.waits) != []
+    snapshot = Snapshot.of(state.values(), after(now, 130))
+    (target,) = judge(snapshot, generate(snapshot)).targets
+    assert (target.state, target.originals) == ("INSTALLING", 3)
 
 
 @pytest.mark.parametrize("why", ["crashes", "slow", "shadow", "no room"])

@@ -116,7 +116,7 @@ def test_clients_that_keep_connections_reach_the_user(lab: Lab) -> None:
         url = f"http://{shop.address('web')}/"
         with shop.load("--url", url, "--keepalive", "--header", "x-user=alice"):
             shop.bridge("alice", "deployment/web", header("x-user", "alice"))
-            until(lambda: not [t for t in shop.traces() if "stand-in" in t], "the stand-in to have left")
+            shop.without_stand_ins()
             with shop.load("--url", url, "--keepalive", *MATCHING) as later:
                 time.sleep(REST)
         assert lost(later) == 0, str(later)

@@ -28,6 +28,7 @@ class Target:
     """A container that is bridged, is to be, or is on its way back. mount: that asks for it, or "".
 
     written: as `--target` takes it. carried, originals: Pods with a carrier, and all. serving, shadows: the same of our copies.
+    waits: what it waits for; when it is ACTIVE, its new Pods that are held.
     """
 
     mount: str
@@ -134,7 +135,7 @@ def _target(seen: _View, at: tuple[Key, str] | None, mount: Obj | None) -> Targe
     else:
         total = len(outcome.originals)
         state = "ACTIVE" if carried == total > 0 else "INSTALLING" if carried or (outcome.walk and outcome.walk.moving) else "PREPARING"
-    waits = () if state == "ACTIVE" or refusal else tuple(_waits(snapshot, outcome, copies))
+    waits = () if refusal else tuple(_held(outcome) if state == "ACTIVE" else _waits(snapshot, outcome, copies))
     problem = refusal or next((p for p in outcome.problems if p.code in _STUCK and state != "ACTIVE"), None)
     return Target(
         mount=name,
@@ -171,6 +172,14 @@ def _waits(snapshot: Snapshot, outcome: Outcome, copies: Iterable[Obj]) -> Itera
     reasons = Counter(n.reason for n in (outcome.walk.originals.values() if outcome.walk else ()) if n.marked or n.held)
     for reason, count in sorted(reasons.items()):
         yield f"{count} original{'s' * (count != 1)}: {reason}"
+
+
+def _held(outcome: Outcome) -> Iterator[str]:
+    """New Pods that do not serve yet because of us."""
+    known = {o.name for o in outcome.originals}
+    for name, step in outcome.walk.originals.items() if outcome.walk else ():
+        if name not in known and step.held:
+            yield f"new Pod {name}: {step.reason}"
 
 
 def _bridge(seen: _View, obj: Obj) -> Row:

@@ -108,10 +108,12 @@ def is_returning(item: Original, facts: Facts) -> bool:
 
 
 def is_prepared(item: Original, facts: Facts) -> bool:
-    """Whether the carrier may take over: nothing stands against it, and its stand-in shows that it works."""
+    """Whether the carrier may take over: the application runs, nothing stands against it, and its stand-in shows that it works."""
     entering = entrants(item, facts)
     if not entering:
         return True
+    if not all(item.containers[name].running for name in entering):
+        return False
     return facts.covers.get(item.name, "") in facts.standing and not facts.blocked & set(entering)
 
 
@@ -147,6 +149,5 @@ def may_start(item: Original, facts: Facts) -> bool:
 
 
 def is_spare(item: Original, facts: Facts) -> bool:
-    """Whether the original is one that nobody knows yet, while carriers serve; it runs, and its shadow shows that the application works."""
-    runs = all(c.running for c in item.containers.values())
-    return item.name in facts.starting and runs and facts.alive(facts.own.get(item.name, ""))
+    """Whether the original is one that nobody knows yet, while carriers serve; its shadow shows that the application works."""
+    return item.name in facts.starting and facts.alive(facts.own.get(item.name, ""))

@@ -21,7 +21,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from generator.cluster.snapshot import Key, Obj
+from generator.cluster.endpoints import is_listed
+from generator.cluster.snapshot import Key, Obj, Snapshot, labels_of
+from generator.cluster.workload import is_serving
 from generator.live.kube import Kube
 from tests.cluster import images
 from tests.cluster.cluster import Cluster
@@ -147,10 +149,29 @@ class Namespace:
         kinds = ("Pod", "Service", "ConfigMap", "NetworkPolicy")
         return [f"{kind} {o['metadata']['name']}" for kind in kinds for o in self.objects(kind) if "bascule.dev" in json.dumps(o)]
 
+    def without_stand_ins(self) -> None:
+        """Wait until the originals serve by themselves."""
+        role = "bascule.dev/role=stand-in"
+        until(lambda: not self.objects("Pod", role), f"stand-ins to leave {self.name}", lambda: str(self.traces()))
+
     def owned(self) -> dict[str, Obj]:
-        """What the namespace's owners have written: metadata and spec of all that is not events, without what only the server counts."""
+        """What the namespace's owners have written: metadata and spec of all that is not events, without what only the server counts.
+
+        It waits until the EndpointSlices have followed the Pods, which their controller does a moment later.
+        """
+        until(lambda: not self._unfollowed(), f"the EndpointSlices of {self.name} to follow", lambda: str(self._unfollowed()))
         kinds = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod", "Service", "ConfigMap", "NetworkPolicy", "EndpointSlice")
         return {f"{kind} {o['metadata']['name']}": _owned(o) for kind in kinds for o in self.objects(kind)}
+
+    def _unfollowed(self) -> list[str]:
+        """Pods that are ready and missing in a Service, and endpoints whose Pod is not there any more."""
+        found = [o for kind in ("Pod", "Service", "EndpointSlice") for o in self.objects(kind)]
+        space = Snapshot.of(found, "").space(self.name)
+        pods = {o["metadata"]["name"]: o for o in found if o["kind"] == "Pod"}
+        endpoints = [e for o in found if o["kind"] == "EndpointSlice" for e in o.get("endpoints") or ()]
+        listed = [e["targetRef"]["name"] for e in endpoints if "targetRef" in e]
+        late = [n for n, pod in pods.items() if is_serving(pod) and not is_listed(space, pod, labels_of(pod))]
+        return late + [n for n in listed if n not in pods]
 
     def ask(self, service: str, *arguments: str, port: int = 80, path: str = "/") -> str:
         """The name of the process that answers a request to a Service ("" if none does)."""
