@@ -20,10 +20,10 @@ venv: .venv/test.stamp ## the Python environment for development, as locked
 demo: .venv/demo.stamp ## see it work on a bundled example: no cluster, only Python 3.11 or newer
 	@$(BIN)/bascule demo
 
-test: ## all that CI runs: lint and every test but the long ones of `make live`; brings what the machine lacks
+test: ## all that CI runs: lint and every test; brings what the machine lacks
 	@tools/bootstrap.sh test
 	@$(MAKE) --no-print-directory lint
-	env --default-signal=INT,QUIT,HUP $(BIN)/pytest -m "not long"
+	tools/suite.sh $(BIN)/pytest
 
 check: lint ## what a commit must pass: lint and the golden files; seconds
 	$(BIN)/pytest tests/test_golden.py tests/test_purity.py
@@ -48,7 +48,7 @@ docs: .venv/test.stamp ## write the pages of docs/ that are made from code
 transparency: .venv/test.stamp ## measure docs/transparency.md and write it
 	$(BIN)/python tools/transparency.py --write
 
-live: .venv/test.stamp ## all tests on a whole cluster: faults, hostile users, lost requests, used rights; half an hour, wants a quiet machine
+live: .venv/test.stamp ## of the tests those on a whole cluster: faults, hostile users, lost requests, used rights
 	@tools/bootstrap.sh test
 	$(BIN)/pytest -m node
 

@@ -21,8 +21,6 @@ from itertools import zip_longest
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import pytest
-
 from carrier2.contract import EXECUTABLE
 from generator import names
 from generator.cluster.snapshot import Key, Obj, annotations_of, labels_of
@@ -32,8 +30,6 @@ from tests.cluster.machine import Broken
 from tests.live.faults import Request, compact, leading, metric, operating, parked, proxied, response, strike
 from tests.live.lab import CARRIER, Lab, Load, Namespace, header, until, workload
 from tests.overlay_lab import account
-
-pytestmark = pytest.mark.long
 
 Phase = Callable[..., None]
 """Begins something with targets in a namespace."""

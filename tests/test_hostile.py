@@ -10,16 +10,12 @@ from contextlib import contextmanager
 from threading import Barrier
 from typing import Any
 
-import pytest
-
 from generator import names
 from generator.cluster.snapshot import Key, Obj, key_of, labels_of
 from generator.live.failures import KubeError
 from generator.live.kube import Kube, path
 from tests.live.lab import PATIENCE, Lab, Namespace, header, until, workload
 from tests.overlay_lab import account, call
-
-pytestmark = pytest.mark.long
 
 ROUNDS = 12
 MANY = 200

@@ -17,8 +17,6 @@ from generator.cluster.snapshot import Key, Obj
 from tests.live.lab import PATIENCE, ROOT, Lab, adjusted, header, until, workload
 from tests.overlay_lab import OVERLAYS, objects, rendered, text_of, with_components
 
-pytestmark = pytest.mark.long
-
 DEADLINE = f"{PATIENCE:.0f}s"
 
 

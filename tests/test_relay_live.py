@@ -25,8 +25,6 @@ from tests.command_lab import Running
 from tests.live.lab import Lab, Namespace, until, workload
 from tests.live.laptop import GRPC, HTTP, Laptop, client, laptop
 
-pytestmark = pytest.mark.long
-
 MEGABYTES = int(os.environ.get("BASCULE_RELAY_MEGABYTES", "256"))
 """How much goes up and down at once; `make soak` takes a gigabyte."""
 NUMBERS = count()

@@ -7,8 +7,6 @@ from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
-
 from generator import names
 from generator.asked.client import decode_client
 from generator.cluster.snapshot import Key, Obj, key_of, labels_of
@@ -17,8 +15,6 @@ from tests.cluster.certificates import Authority
 from tests.live.lab import Lab, Namespace, header, until, workload
 from tests.overlay_lab import OPERATOR
 from tests.rights import Right, granted, missing, unneeded, used
-
-pytestmark = pytest.mark.long
 
 ACCOUNT = ("gefyra", "gefyra-operator")
 DOES_WITHOUT = (Right("get", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "bascule-held"),)

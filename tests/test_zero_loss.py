@@ -16,8 +16,6 @@ import pytest
 
 from tests.live.lab import Lab, Load, Namespace, header, prefix, until, workload
 
-pytestmark = pytest.mark.long
-
 RUNS = 5
 MATCHING = ("--header", "x-user=alice", "--expect-name", "alice")
 REST = 3.0
