@@ -1,13 +1,14 @@
-"""Routes of one port -> whether one nginx configuration can hold them. The generator asks before it admits a bridge."""
+"""Routes -> whether one nginx configuration can hold them. The generator asks before it admits a bridge."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 from carrier2.contract import MAX_REGEXES
 from carrier2.directive import Unquotable, render
-from carrier2.dispatch import Route
-from carrier2.maps import fields, router
+from carrier2.dispatch import Condition, Route
+from carrier2.maps import Look, Signature, fields, looks, router
 
 _WORST = 12
 """Bytes that one byte of a value becomes at most: a dollar is written as `${c2_dollar}`."""
@@ -17,6 +18,55 @@ _RANK = 10
 
 _SAFE = 3000
 """Bytes of a token that are never too many, whatever stands around a value (contract.MAX_TOKEN)."""
+
+MAX_TEXT = 700_000
+"""Bytes of routes and destinations in one configuration. A ConfigMap holds 1 MiB (Kubernetes, "ConfigMap"); a third of it is left for
+the addresses of the shadows, some 210 bytes for each Pod.
+"""
+
+_BLOCK = 400
+"""Bytes of what is written once for a Look or a Signature, without the names and values in it."""
+
+_DESTINATION = 150
+"""Bytes of what is written once for a destination, without the bridge's name."""
+
+_PORT = 3000
+"""Bytes of what is written once for a port that has routes."""
+
+_Block = Look | tuple[int, Signature | None]
+
+
+@dataclass
+class Room:
+    """What is left of MAX_TEXT, and the blocks that are written already: Looks, and by port Signatures, and None for the port itself."""
+
+    left: int = MAX_TEXT
+    blocks: set[_Block] = field(default_factory=set)
+
+    def take(self, bridge: str, rules: Sequence[tuple[Condition, ...]], ports: Collection[int]) -> bool:
+        """Whether there is room for a bridge on these ports; if so, it is taken. Counts rather too much than too little."""
+        found = [looks(conditions) for conditions in rules]
+        blocks: dict[_Block, int] = {look: 2 * _BLOCK + _named(look) for pairs in found for look, _ in pairs}
+        for signature in dict.fromkeys(tuple(look for look, _ in pairs) for pairs in found):
+            size = _BLOCK + sum(_BLOCK // 4 + _named(look) for look in signature)
+            blocks |= {(port, signature): size for port in ports}
+        blocks |= {(port, None): _PORT for port in ports}
+        entries = sum(2 * len(bridge) + 40 + sum(2 * _size(text) + 4 for _, text in pairs) for pairs in found)
+        needed = sum(blocks[b] for b in blocks.keys() - self.blocks) + len(ports) * (entries + _DESTINATION + 4 * len(bridge))
+        if needed > self.left:
+            return False
+        self.left -= needed
+        self.blocks |= blocks.keys()
+        return True
+
+
+def _named(look: Look) -> int:
+    return 4 * _size(f"{look.name}{look.pattern}")
+
+
+def _size(text: str) -> int:
+    """Bytes that a text has at most once it is written: escaped for a regex, and quoted."""
+    return sum(_WORST if c == "$" else len(c.encode("utf-8", "surrogatepass")) if c.isalnum() else 4 for c in text)
 
 
 def unfit(routes: Sequence[Route]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from carrier2.dispatch import Route
-from carrier2.limits import unfit
+from carrier2.limits import MAX_TEXT, Room, unfit
 from generator.asked.bridge import Bridge, Mount, decode_bridge, decode_mount
 from generator.asked.client import Client, decode_client
 from generator.asked.conflicts import Standing
@@ -159,9 +159,9 @@ def _aim(snapshot: Snapshot, bridge: Bridge, mounts: dict[str, Mount], intent: I
 def _admit(claim: Claim, bridges: Iterable[Bridge], intent: Intent) -> list[Bridge]:
     """The bridges that may stand, oldest first."""
     standing: dict[int, Standing] = {}
-    admitted = []
+    admitted, room = [], Room()
     for bridge in bridges:
-        problems = _ports_fit(claim, bridge)
+        problems = _ports_fit(claim, bridge) or _has_room(room, bridge)
         ports = [standing.setdefault(remote, Standing(remote)) for remote, _ in bridge.ports] if not problems else []
         for port in ports:
             problems += port.problems(bridge)
@@ -171,6 +171,13 @@ def _admit(claim: Claim, bridges: Iterable[Bridge], intent: Intent) -> list[Brid
             for port in ports:
                 port.add(bridge)
     return _fitting(admitted, intent)
+
+
+def _has_room(room: Room, bridge: Bridge) -> list[Problem]:
+    if room.take(bridge.name, [routed(rule) for rule in bridge.rules or ((),)], sorted({remote for remote, _ in bridge.ports})):
+        return []
+    message = f"with the older bridges, its rules would take more than {MAX_TEXT} bytes of the carrier's configuration"
+    return [Problem("CarrierLimit", str(key_of(bridge.obj)), message, "Use fewer rules, the same fields in all, and shorter values.")]
 
 
 def _fitting(bridges: list[Bridge], intent: Intent) -> list[Bridge]:
