@@ -119,6 +119,23 @@ def _deliveries(live: Obj, obj: Obj, outcomes: Mapping[tuple[str, str], Outcome]
     return tuple(found)
 
 
+def renewals(desired: Desired) -> tuple[Change, ...]:
+    """What every carrier has that serves over TLS, once more: the certificate behind it may have been renewed. Nothing is patched."""
+    found = []
+    for outcome in desired.outcomes.values():
+        for item in outcome.originals:
+            served = [
+                c
+                for c in item.containers.values()
+                if outcome.tls.get(c.name) and c.confirmed == f"{outcome.configs[c.name]}@{c.container_id}"
+            ]
+            again = tuple(Delivery(c.name, outcome.texts[c.name], outcome.tls[c.name]) for c in served)
+            guard = {"op": "test", "path": "/metadata/uid", "value": item.pod["metadata"].get("uid")}
+            if again:
+                found.append(Change("patch", key_of(item.pod), "deliver what it has again: TLS files may be new", (guard,), deliver=again))
+    return tuple(found)
+
+
 def _owned(snapshot: Snapshot, desired: Desired) -> list[Obj]:
     if desired.scope is None:
         return [o for space in snapshot.spaces.values() for objects in space.ours.values() for o in objects]

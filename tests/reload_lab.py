@@ -108,7 +108,7 @@ def seen() -> tuple[str, str]:
 
 
 def steps(pod: Pod, job: dict[str, Any]) -> list[dict[str, Any]]:
-    """One after the other, in each shell: `conf`, `files`, `hash` (of another), `cut` (bytes of the stream that arrive), `restart`.
+    """One after the other: `conf`, `files`, `hash` (of another), `cut` (bytes of the stream that arrive), `mounted` (files elsewhere).
 
     `lost`: requests of a client that asked all the while; `same`: whether the worker is still the one before.
     """
@@ -124,6 +124,9 @@ def steps(pod: Pod, job: dict[str, Any]) -> list[dict[str, Any]]:
             for step in life:
                 blocker = _occupy(pod, step["taken"]) if "taken" in step else None
                 stream, digest = pack(step["conf"], step.get("files"))
+                for path, text in step.get("mounted", {}).items():
+                    Path(path).unlink(missing_ok=True)  # kubelet brings new files too; nginx takes one of the same second for the old
+                    Path(path).write_text(text)
                 before = pod.children()
                 code, said, noise = pod.apply(stream[: step.get("cut", len(stream))], step.get("hash", digest), shell)
                 crowd = crowd or Crowd({"all the while": http_client(b"", 20)})

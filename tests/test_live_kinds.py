@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,13 @@ from typing import Any
 import pytest
 
 from generator import names
-from generator.cluster.snapshot import Key, Obj, key_of
+from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.workload import hostname_of
+from generator.desired.generate import generate
+from generator.live.apply import write
+from generator.live.reading import read
+from generator.live.reconcile import clock
+from generator.plan import renewals
 from tests.cluster import images
 from tests.cluster.certificates import Authority
 from tests.live.lab import APP, ROOT, Lab, Namespace, header, prefix, until, workload
@@ -141,7 +147,8 @@ def test_kinds_of_ports(lab: Lab) -> None:
 def test_a_mount_and_tls(lab: Lab, tmp_path: Path) -> None:
     """Gefyra's own way: a mount, and bridges that name it. It keeps the carriers when the last bridge goes.
 
-    A port speaks TLS, and clients see the application's own certificate: from a Secret that the operator may read, or from a volume.
+    A port speaks TLS, and clients see the application's own certificate: from a Secret that the operator may read, or from a volume. The
+    operator's next delivery brings the one that has come in its place.
     """
     authority = Authority(tmp_path)
     authority.issue("web", "web", hosts=["web.example"])
@@ -169,6 +176,22 @@ def test_a_mount_and_tls(lab: Lab, tmp_path: Path) -> None:
                 assert asked(lab, "https://web.example/", *trust)["hostname"] in shadows(space, name)
                 space.remove(f"alice-{name}")
                 assert columns(lab, "gefyrabridgemount", f"mount-{name}")[1:-1] == ["ACTIVE", "secure", f"deployment/{name}", "1", "1"]
+            (tmp_path / "next").mkdir()
+            Authority(tmp_path / "next").issue("web", "web", hosts=["web.example"])
+            renewed = {f"tls.{end}": (tmp_path / "next" / f"web.{end}").read_text() for end in parts.values()}
+            lab.kube.merge(Key("Secret", "secure", "web-tls"), {"stringData": renewed})
+            deliver_again(space)
+            trust = ("--cacert", f"{tmp_path}/next/ca.crt", "--connect-to", f"::{space.address('brought')}:443")
+            assert asked(lab, "https://web.example/", *trust)["hostname"] in shadows(space, "brought")
+
+
+def deliver_again(space: Namespace) -> None:
+    """What the operator does every hour."""
+    changes = renewals(generate(Snapshot.of(read(space.lab.kube, [space.name]), clock())))
+    with ThreadPoolExecutor(1) as pool:
+        done = write(space.lab.kube, changes, pool)
+    assert done.complete
+    assert done.written
 
 
 def probed(handler: Obj) -> Obj:

@@ -6,6 +6,7 @@ import hashlib
 import re
 import ssl
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def listener(port: int, to: str, to_port: int, bridges: int, *, tls: bool = Fals
     made = [Destination("b0", Address(to, to_port))]
     made += [Destination(f"b{number}", Address(f"10.8.{number // 250}.{number % 250 + 1}", to_port)) for number in range(1, bridges)]
     return Listener(port, "TCP", tuple(routes), tuple(made), tls)
+
+
+def with_own_files() -> str:
+    """A configuration whose port 8443 takes the application's own TLS files."""
+    secure = replace(listener(8443, HOSTS[0], 3000, 1, tls=True), certificate="/dev/shm/own file.crt", key="/dev/shm/own file.key")
+    return render(Dispatch((listener(8080, HOSTS[0], 3000, 1), secure), "10.0.0.1", {"web-0": (SHADOW,)}))
 
 
 def conditions(number: int) -> tuple[Condition, ...]:
@@ -75,6 +82,22 @@ def test_fifty_reloads_under_load_lose_nothing() -> None:
     assert outcome["samples"] > 50
     assert outcome["workers"] <= MAX_LINGERING + 1
     assert outcome["old workers gone"]
+
+
+@IN_BOTH_SHELLS
+def test_renewed_tls_files_of_the_application_are_loaded(shell: int, tmp_path: Path) -> None:
+    """By the next apply of the same configuration, once; those that do not fit are refused until they do; a restart takes them too."""
+    old, new = certificate(tmp_path, "old"), certificate(tmp_path, "new")
+    own, there = with_own_files(), {end: f"/dev/shm/own file.{end}" for end in ("crt", "key")}
+    old_there, new_there = ({path: files[f"tls/8443.{end}"] for end, path in there.items()} for files in (old, new))
+    mixed = {there["crt"]: old_there[there["crt"]]}
+    same: dict[str, Any] = {"conf": own}
+    life = [{**same, "mounted": files} if files else same for files in (old_there, None, new_there, None, mixed, None, new_there)]
+    found = [step for step in lab("steps", lives=[life, [same, {**same, "mounted": old_there}], [same]], shell=shell) if "code" in step]
+    assert [step["code"] for step in found] == [0, 0, 0, 0, 1, 1, 0, 0, 0, 0]
+    assert [step["seen"][1] for step in found] == [fingerprint(files) for files in (old, old, *[new] * 6, old, old)]
+    assert [step["same"] for step in found] == [False, True, False, True, True, True, True, True, False, True]
+    assert all("key values mismatch" in step["said"] for step in found[4:6])
 
 
 @IN_BOTH_SHELLS

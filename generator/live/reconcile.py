@@ -18,7 +18,7 @@ from generator.asked.admission import read
 from generator.asked.intent import Intent, Memory
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, key_of
 from generator.cluster.times import written
-from generator.desired.generate import concerned, generate
+from generator.desired.generate import Desired, concerned, generate
 from generator.desired.touched import touched_by
 from generator.desired.waking import next_end, next_look
 from generator.live import apply, metrics
@@ -26,10 +26,12 @@ from generator.live.kube import Kube
 from generator.live.mirror import Mirror
 from generator.live.queue import Queue
 from generator.names import CONTROL_NAMESPACE
-from generator.plan import Change, plan
+from generator.plan import Change, plan, renewals
 
 RESYNC_SECONDS = 300.0
 """Between two looks at everything; only what time alone decides (a Pod that has been starting for long) may wait that long."""
+RENEW_SECONDS = 3600.0
+"""Between two deliveries to a carrier with TLS, at least. cert-manager renews when a third of a certificate's life is left."""
 _LONGEST_BACKOFF = 30.0
 _FIRST_BACKOFF = 0.05
 _TARGETS_AT_ONCE = 16
@@ -68,6 +70,7 @@ class Reconciler:
     _busy: set[Key] = field(default_factory=set)
     _known: frozenset[Key] = frozenset()
     _failures: dict[Key, int] = field(default_factory=dict)
+    _renewed: dict[Key, float] = field(default_factory=dict)
     _intent: Intent = field(default_factory=Intent)
     _memory: Memory = field(default_factory=Memory)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -84,6 +87,7 @@ class Reconciler:
     def run(self, goes_on: Callable[[], bool]) -> None:
         """Reconcile while `goes_on()`. Everything is looked at first, as after any pause."""
         self._failures.clear()
+        self._renewed.clear()
         self._running, resync = True, 0.0
         while goes_on():
             due = self._queue.take(timeout=0.5)
@@ -142,7 +146,7 @@ class Reconciler:
 
     def _reconcile(self, snapshot: Snapshot, intent: Intent, key: Key) -> None:
         desired = generate(snapshot, frozenset(() if key == UNTARGETED else {key}), intent)
-        changes = plan(snapshot, desired)
+        changes = plan(snapshot, desired) or self._renewals(key, desired)
         for outcome in desired.outcomes.values():
             pods = [o.pod for o in outcome.originals]
             if outcome.workload.obj is not None:
@@ -156,6 +160,14 @@ class Reconciler:
         wait = next_look(desired, snapshot.now)
         if wait is not None:
             self._queue.add(key, min(wait, RESYNC_SECONDS) + 0.001)
+
+    def _renewals(self, key: Key, desired: Desired) -> tuple[Change, ...]:
+        """Now and then, also after a change of leaders: what carriers with TLS have, once more."""
+        now = time.monotonic()
+        if now < self._renewed.setdefault(key, now - RENEW_SECONDS + RESYNC_SECONDS) + RENEW_SECONDS:
+            return ()
+        self._renewed[key] = now
+        return renewals(desired)
 
     def _write(self, key: Key, changes: tuple[Change, ...]) -> None:
         wait = 0.0
