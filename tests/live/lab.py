@@ -164,14 +164,15 @@ class Namespace:
         return {f"{kind} {o['metadata']['name']}": _owned(o) for kind in kinds for o in self.objects(kind)}
 
     def _unfollowed(self) -> list[str]:
-        """Pods that are ready and missing in a Service, and endpoints whose Pod is not there any more."""
+        """Pods that are ready and missing in a Service, endpoints without their Pod, and slices without their Service."""
         found = [o for kind in ("Pod", "Service", "EndpointSlice") for o in self.objects(kind)]
         space = Snapshot.of(found, "").space(self.name)
         pods = {o["metadata"]["name"]: o for o in found if o["kind"] == "Pod"}
-        endpoints = [e for o in found if o["kind"] == "EndpointSlice" for e in o.get("endpoints") or ()]
-        listed = [e["targetRef"]["name"] for e in endpoints if "targetRef" in e]
+        slices = [o for o in found if o["kind"] == "EndpointSlice"]
+        listed = [e["targetRef"]["name"] for o in slices for e in o.get("endpoints") or () if "targetRef" in e]
         late = [n for n, pod in pods.items() if is_serving(pod) and not is_listed(space, pod, labels_of(pod))]
-        return late + [n for n in listed if n not in pods]
+        orphans = [o["metadata"]["name"] for o in slices if not space.get("Service", labels_of(o)["kubernetes.io/service-name"])]
+        return late + [n for n in listed if n not in pods] + orphans
 
     def ask(self, service: str, *arguments: str, port: int = 80, path: str = "/") -> str:
         """The name of the process that answers a request to a Service ("" if none does)."""
