@@ -123,7 +123,10 @@ def test_a_client_cannot_touch_what_belongs_to_another(lab: Lab) -> None:
             said = refusal(attempt)
             assert "ValidatingAdmissionPolicy 'bascule-fence-clients'" in said, what
             assert "alice may only write and delete what is its own" in said, what
-        alice.create(own)
+        assert "leave it out" in refusal(lambda: alice.create(own))
+        alice.create({k: v for k, v in own.items() if k != "clusterEndpoint"})
+        elsewhere = refusal(lambda: alice.merge(bridge_key("alice"), {"clusterEndpoint": bob["clusterEndpoint"]}))
+        assert "which says where in the cluster requests go" in elsewhere
         refusal(lambda: call(alice, "DELETE", path("GefyraBridge", "gefyra")))
         assert lab.kube.get(bridge_key("bob"))["metadata"]["uid"] == bob["metadata"]["uid"]
         until(lambda: gone(lab, "alice"), "alice's own to go")

@@ -22,7 +22,7 @@ from generator.live.failures import KubeError
 from generator.live.portforward import forward
 from generator.names import AWAY_GRACE, RELAY_PORTS
 from tests.command_lab import Running
-from tests.live.lab import Lab, Namespace, until, workload
+from tests.live.lab import Lab, Namespace, header, until, workload
 from tests.live.laptop import GRPC, HTTP, Laptop, client, laptop
 
 MEGABYTES = int(os.environ.get("BASCULE_RELAY_MEGABYTES", "256"))
@@ -251,6 +251,7 @@ def _by_account(alice: Laptop, theirs: Obj, space: Namespace) -> None:
             {"apiVersion": "gefyra.dev/v1", "kind": "gefyraclient", "metadata": {"name": "x"}, "provider": "relay"}
         ),
         "a change of another's bridge": lambda: kube.merge(key, {"providerParameter": {"rules": []}}),
+        "a place of her own choice": lambda: kube.create(space.wanted("x", "deployment/web", [header("x-user", "x")], user="alice")),
         "another's place": lambda: kube.merge(key, {"clusterEndpoint": {"8080": "10.0.0.1:80"}}),
         "the end of another's bridge": lambda: kube.delete(key),
         "a bridge in another's name": lambda: kube.create({**theirs, "metadata": {"name": "x", "namespace": "gefyra"}}),

@@ -206,6 +206,18 @@ def test_a_client_cannot_touch_the_bridge_of_another(user: str) -> None:
     assert "belongs to alice and bob; client " in asked([], None, labelled, user).message
 
 
+def test_a_client_does_not_say_where_in_the_cluster_requests_go() -> None:
+    """A carrier would ask any address for it that Pods of the namespace reach; the operator writes that of the client's own end."""
+    user, bare = f"{CONTROL}:gefyra-client-alice", bridge("alice", "alice", client="alice")
+    mine = {**bare, "clusterEndpoint": {"8080": "10.0.0.7:10000"}}
+    elsewhere = {**mine, "clusterEndpoint": {"8080": "10.0.0.9:80"}}
+    for old, new in ((None, mine), (bare, mine), (mine, elsewhere), (mine, bare)):
+        assert "clusterEndpoint says where" in asked([], old, new, user).message
+        assert asked([], old, new, f"{CONTROL}:gefyra-operator").allowed
+    assert asked([], None, bare, user).allowed
+    assert asked([], mine, {**mine, "sunset": NOW}, user).allowed
+
+
 def test_a_client_may_do_all_with_its_own_bridges() -> None:
     """By field or by label."""
     user = f"{CONTROL}:gefyra-client-alice"

@@ -7,8 +7,9 @@ The judgement is `admission.read`, the one of `bascule check`, over the cluster 
   same second of the server's clock and be first by its name, so that somebody who is there already had to go.
 A mount need not be ACTIVE for a bridge to be written (Gefyra demands it): the bridge waits for it.
 
-Only the API server sees who asks: a client's account (`gefyra-client-ID`) writes and deletes its own bridges and client, and no
-others. In Gefyra's contract (2.5, operator/gefyra/handler): which fields stay, what a client's `providerParameter` may be, and when.
+Only the API server sees who asks: a client's account (`gefyra-client-ID`) writes and deletes its own bridges and client, and no others,
+and does not say where in the cluster these lead. In Gefyra's contract (2.5, operator/gefyra/handler): which fields stay, what a client's
+`providerParameter` may be, and when.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _STAYS: Final = {
 def review(snapshot: Snapshot, request: Obj) -> Verdict:
     """The verdict on `request` of an AdmissionReview, a CREATE, UPDATE or DELETE, beside what the snapshot holds."""
     old, new = request.get("oldObject"), request.get("object")
-    refusal = _not_theirs(str((request.get("userInfo") or {}).get("username")), [o for o in (old, new) if o])
+    refusal = _not_theirs(str((request.get("userInfo") or {}).get("username")), old, new)
     if refusal:
         return Verdict(False, refusal)
     if not new or new["metadata"].get("deletionTimestamp") or (old and _judged(old) == _judged(new)):
@@ -68,17 +69,20 @@ def review(snapshot: Snapshot, request: Obj) -> Verdict:
     return _beside(snapshot, old, new)
 
 
-def _not_theirs(user: str, objects: Iterable[Obj]) -> str:
-    """Why a client's account may not touch these objects; "" for everybody else, whom the roles of the cluster bind."""
+def _not_theirs(user: str, old: Obj | None, new: Obj | None) -> str:
+    """Why a client's account may not write this; "" for everybody else, whom the roles of the cluster bind."""
     client = user.removeprefix(_ACCOUNT)
     if client == user:
         return ""
-    for obj in objects:
+    for obj in filter(None, (old, new)):
         key = key_of(obj)
         owners = {printable(str(o)) for o in (obj.get("client"), labels_of(obj).get(CLIENT)) if o}
         if (key.kind == "GefyraBridge" and owners != {client}) or (key.kind == "GefyraClient" and key.name != client):
             owner = key.name if key.kind == "GefyraClient" else " and ".join(sorted(owners)) or "no client"
             return f"{key} belongs to {owner}; client {client} may only write and delete what is its own."
+    ends = [(obj or {}).get("clusterEndpoint") or {} for obj in (old, new)]
+    if new and ends[0] != ends[1]:
+        return f"{key_of(new)}: clusterEndpoint says where in the cluster requests go, and is the operator's to write. Leave it out."
     return ""
 
 
