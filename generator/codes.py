@@ -23,6 +23,8 @@ CODES: dict[str, Code] = {
     "FileNotReadable": Code("input", "A file given with -f is not there or cannot be read.", "Check the path; `-` reads standard input."),
     "ClusterUnreachable": Code("input", "There is no cluster to read: no kubeconfig, no such context, no answer from the API server, or one that says that it fails or is asked too much (500, 429).", "Set KUBECONFIG or give --context; to read files instead, give them with -f."),
     "ClusterForbidden": Code("input", "The account may not do in the cluster what the command needs.", "Bind a Role with the rules that are named, or log in again."),
+    "KubeconfigInvalid": Code("input", "The kubeconfig has a field that cannot be used, names something that it does not have, or a file that cannot be read.", "Mend the field that is named; `kubectl config view` shows all of them, of all files."),
+    "CredentialPluginFailed": Code("input", "The program that the kubeconfig names for logging in (`exec`) is not on this machine, failed, or gave no token.", "Install it, or run it by hand and do what it says, such as logging in again."),
     "FileNotWritable": Code("input", "The folder given with --output-dir or --files cannot be written, or holds files that bascule did not write; or there is no room for temporary ones.", "Give a folder that is new or empty; that of --output-dir may also be one that an earlier run wrote."),
     "OptionInvalid": Code("input", "An option or argument of the command line is not of its form.", "Write it as in the example that is given."),
     "SshMissing": Code("input", "OpenSSH's client, which holds the connection to the relay, is not on this machine.", "Install it: apt-get install openssh-client, dnf install openssh-clients; macOS and Windows have it."),

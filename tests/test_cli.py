@@ -175,7 +175,9 @@ def test_needs_input(name: str) -> None:
     said = " ".join((result.stdout + result.stderr).split())
 
     assert result.exit_code == 2
-    assert re.match(r"error ClusterUnreachable: the cluster:? no cluster: Configuration file /dev/null not found", said)
+    assert re.match(
+        r"error ClusterUnreachable: the cluster:? the kubeconfig /dev/null has no current-context; of contexts it has none", said
+    )
     assert "Set KUBECONFIG to a kubeconfig file, or give --context; to read files instead: " in said
     assert f"| bascule {name} -f - -f bridges.yaml" in said
 
@@ -195,7 +197,7 @@ def test_needs_a_cluster(words: tuple[str, ...]) -> None:
     result = bascule(*words)
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("error ClusterUnreachable: the cluster: no cluster: ")
+    assert result.stderr.startswith("error ClusterUnreachable: the cluster: the kubeconfig /dev/null has no current-context; ")
     assert result.stderr.endswith("\n  Set KUBECONFIG to a kubeconfig file, or give --context.\n")
 
 
@@ -482,6 +484,7 @@ def test_every_error_of_the_input_is_tried_here() -> None:
     tried |= {"ClusterForbidden"}  # tests/test_live_cli.py
     tried |= {"OptionInvalid", "ClientUnusable", "SshMissing"}  # tests/test_bridge_command.py, tests/test_live_bridge.py
     tried |= {"NotInstalled", "KeyUnusable", "RelayUnreachable"}  # tests/test_bridging.py
+    tried |= {"KubeconfigInvalid", "CredentialPluginFailed"}  # tests/test_kubeconfig.py
 
     assert tried == {code for code, entry in CODES.items() if entry.severity == "input"}
 

@@ -362,7 +362,7 @@ def test_no_answer_is_one_line_and_what_to_do(command: tuple[str, ...], monkeypa
 
     assert found[0] == "error ClusterUnreachable: http://127.0.0.1:1: Connection refused"
     assert found[1].startswith("  Check the address") and len(found) == 2  # noqa: PT018  # one thought
-    assert "the kubeconfig has no 'prod'" in bascule(*command, "--context", "prod", code=2)
+    assert "the kubeconfig config has no context 'prod'; of contexts it has dev" in bascule(*command, "--context", "prod", code=2)
 
 
 LEASES = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["bascule-operator"], "verbs": ["get"]}]

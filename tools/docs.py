@@ -31,6 +31,8 @@ ELSEWHERE = {
     "RelayUnreachable": "`bascule connect` while the relay starts; tests/test_bridging.py",
     "ClusterForbidden": "`kubectl auth can-i list pods -n shop` says no; tests/test_live_cli.py",
     "ClusterUnreachable": "`KUBECONFIG=/dev/null bascule check`; tests/test_cli.py",
+    "KubeconfigInvalid": "a kubeconfig with `server: example.com`; tests/test_kubeconfig.py",
+    "CredentialPluginFailed": "a kubeconfig with `exec: {command: aws, ...}` where nobody is logged in; tests/test_kubeconfig.py",
     "FileNotReadable": "`bascule check -f missing.yaml`; tests/test_cli.py",
     "FileNotWritable": "`bascule render --output-dir /dev/null/x`; tests/test_cli.py",
     "OptionInvalid": "`bascule bridge deployment/web --port 8080`; tests/test_bridge_command.py",

@@ -5,6 +5,7 @@ What talks to the cluster (generator/live/) is imported when a cluster is read a
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -48,34 +49,36 @@ class Leader(NamedTuple):
 
 
 def account(context: str | None, *, dry_run: bool = False) -> Kube:
-    """The account of the kubeconfig or Pod. Raises InputError (ClusterUnreachable)."""
-    from generator.live.failures import KubeError  # noqa: PLC0415  # see above
+    """The account of the kubeconfig or Pod. Raises InputError."""
+    from generator.live.failures import KubeError, NoCredential  # noqa: PLC0415  # see above
     from generator.live.kube import connect  # noqa: PLC0415
 
     try:
         return connect(context, dry_run=dry_run)
+    except NoCredential as error:
+        raise InputError(error.problem) from error
     except KubeError as error:
         asked = click.get_current_context()
         reads = any(parameter.name == "filename" for parameter in asked.command.params)
         files = f"; to read files instead: kubectl get -n shop -o yaml {RECORDED} | bascule {asked.info_name} -f - -f bridges.yaml"
-        unknown = isinstance(error.__cause__, KeyError)
-        why = f"the kubeconfig has no {error.__cause__}" if unknown else str(error).partition(". Set KUBECONFIG")[0]
         cure = f"Set KUBECONFIG to a kubeconfig file, or give --context{files if reads else '.'}"
-        raise InputError(Problem("ClusterUnreachable", "the cluster", why, cure)) from error
+        raise InputError(Problem("ClusterUnreachable", "the cluster", str(error), cure)) from error
 
 
 @contextmanager
 def answers(kube: Kube, but: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
-    """Turn no answer, one that says that the server fails, and one that the account may not, into an InputError.
+    """Turn no login, no answer, one that says that the server fails, and one that the account may not, into an InputError.
 
     but: errors that go through as they are.
     """
-    from generator.live.failures import Forbidden, Refused, Throttled, Unreachable  # noqa: PLC0415  # see above
+    from generator.live.failures import Forbidden, NoCredential, Refused, Throttled, Unreachable  # noqa: PLC0415  # see above
 
     try:
         yield
     except but:
         raise
+    except NoCredential as error:
+        raise InputError(error.problem) from error
     except Unreachable as error:
         cure = "Check the address, the network and the certificates: `kubectl version` asks the same server."
         raise InputError(Problem("ClusterUnreachable", kube.server, _innermost(error), cure)) from error
@@ -93,9 +96,9 @@ def answers(kube: Kube, but: tuple[type[BaseException], ...] = ()) -> Iterator[N
 
 def _innermost(error: BaseException) -> str:
     """What began it: urllib3 and requests wrap `Connection refused` into three layers."""
-    while below := error.__cause__ or error.__context__:
+    while below := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
         error = below
-    return str(getattr(error, "strerror", None) or error)
+    return re.sub(r"^\[\w+: \w+\] | \(_ssl\.c:[0-9]+\)$", "", str(getattr(error, "strerror", None) or error))
 
 
 def leader(kube: Kube, now: str) -> Leader:

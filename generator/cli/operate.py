@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from generator.cli import signals, view
+from generator.cli import live, signals, view
 
 
 @click.command
@@ -22,11 +22,10 @@ def operate(ctx: click.Context, context: str | None, webhook_port: int, port: in
     """
     try:
         from generator.live import logs  # noqa: PLC0415  # only the operator needs its libraries
-        from generator.live import operate as live  # noqa: PLC0415
-        from generator.live.kube import connect  # noqa: PLC0415
+        from generator.live import operate as operator  # noqa: PLC0415
     except ImportError as error:
         view.fail(f"{error.name} is missing; install what the operator needs: pip install 'bascule[operator]'")
         ctx.exit(2)
     logs.begin(log_level)
     with signals.ends() as stop:
-        live.operate(connect(context), stop, webhook=webhook_port, inside=port)
+        operator.operate(live.account(context), stop, webhook=webhook_port, inside=port)

@@ -9,6 +9,7 @@
     +-- Throttled     429: wait `retry_after` seconds
     +-- Refused       a webhook or policy said no, or the server failed: its message is for the user
     +-- Unreachable   no answer in time, 502 to 504: try again later
+    +-- NoCredential  nothing was asked: the account's plugin or file gives no token
 
 Source: k8s.io/apimachinery pkg/api/errors, and "HTTP status codes" of the Kubernetes API conventions.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from generator.errors import BasculeError
+from generator.errors import BasculeError, Problem
 
 
 class KubeError(BasculeError):
@@ -65,6 +66,14 @@ class Cut(Unreachable):
     """An answer that ended before its time."""
 
 
+class NoCredential(KubeError):
+    """What the account logs in with cannot be had. problem: why, and what to do."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"{problem.place}: {problem.message}")
+        self.problem = problem
+
+
 _BY_STATUS = {
     400: Invalid,
     401: Forbidden,
@@ -82,9 +91,12 @@ _BY_STATUS = {
 
 def failure(status: int, body: Mapping[str, Any], headers: Mapping[str, str], what: str) -> KubeError:
     """The error for an answer. body: its Status object (meta/v1), or nothing. what: the request, for a message without one."""
-    details = body.get("details") or {}
-    causes = tuple(f"{c.get('field', '')}: {c.get('message', '')}" for c in details.get("causes") or ())
+    found = body.get("details")
+    details = found if isinstance(found, dict) else {}
+    listed, seconds = details.get("causes"), details.get("retryAfterSeconds")
+    each = [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
+    causes = tuple(f"{c.get('field', '')}: {c.get('message', '')}" for c in each)
     asked = headers.get("Retry-After", "")
-    wait = float(asked) if asked.isdigit() else float(details.get("retryAfterSeconds") or 1)
-    message = body.get("message") or f"{what}: the API server answered {status}"
+    wait = float(asked) if asked.isdecimal() else float(seconds if isinstance(seconds, int) and seconds > 0 else 1)
+    message = str(body.get("message") or "") or f"{what}: the API server answered {status}"
     return _BY_STATUS.get(status, Refused)(message, status, causes, wait)

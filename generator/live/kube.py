@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import pykube
 import requests
 import urllib3
-import yaml
 from pykube.http import KubernetesHTTPAdapter
 
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj
-from generator.live import credentials
+from generator.errors import InputError, Problem
+from generator.live import credentials, kubeconfig
 from generator.live.failures import Cut, KubeError, Unreachable, failure
 from generator.live.sharing import shared
 from generator.patch import Op
@@ -102,12 +102,16 @@ class Kube:
         query = {"limit": str(_PAGE), **({"labelSelector": selector} if selector else {})}
         while True:
             page = self._call("GET", path(kind, namespace), query)
-            for item in page.get("items") or ():
-                found.append(shared(typed(kind, item), found[-1] if found else None))
-            metadata = page["metadata"]
-            if not metadata.get("continue"):
-                return found, metadata["resourceVersion"]
-            query["continue"] = metadata["continue"]
+            try:
+                for item in page.get("items") or ():
+                    item["metadata"]["name"]  # each has one
+                    found.append(shared(typed(kind, item), found[-1] if found else None))
+                version, more = page["metadata"]["resourceVersion"], page["metadata"].get("continue")
+            except (KeyError, TypeError, AttributeError):
+                raise _no_api_server("GET", path(kind, namespace)) from None
+            if not more:
+                return found, version
+            query["continue"] = more
 
     def watch(self, kind: str, namespace: str, version: str, seconds: int) -> Iterator[tuple[str, Obj]]:
         """(ADDED, MODIFIED, DELETED or BOOKMARK; object) from `version` on, until the server ends it after `seconds`. Raises Gone."""
@@ -166,11 +170,14 @@ class Kube:
         if not self.server.startswith("https:"):
             return Way(headers, None, "", "")
         verify = settings.get("verify", True)
-        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
-        if verify is False:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if "cert" in settings:
-            context.load_cert_chain(*settings["cert"])
+        try:
+            context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+            if verify is False:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            if "cert" in settings:
+                context.load_cert_chain(*settings["cert"])
+        except OSError as error:
+            raise Unreachable(f"the certificates of the kubeconfig cannot be read any more: {error.strerror}") from error
         return Way(headers, context, self._config.cluster.get("tls-server-name", ""), self._session.proxies.get("https", ""))
 
     @property
@@ -190,13 +197,15 @@ class Kube:
             query = {**query, "dryRun": "All"}
         try:
             response = self._session.request(method, self.server + where, params=dict(query), **{"timeout": TIMEOUT, **rest})
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise Unreachable(f"{method} {self.server}{where}: {error}") from error
         if response.status_code >= 400:
             try:
                 body = response.json()
             except ValueError:
-                body = {}
+                body = None
+            if response.status_code == 400 and not isinstance(body, dict):  # of net/http: HTTP was sent where TLS is spoken
+                raise Unreachable(f"{method} {self.server}{where}: {' '.join(response.text.split())[:200]}")
             raise failure(response.status_code, body if isinstance(body, dict) else {}, response.headers, f"{method} {where}")
         return response
 
@@ -207,10 +216,15 @@ class Kube:
         response = self._send(method, where, query or {}, data=data, headers={"Content-Type": content} if data else {})
         try:
             result: Obj = json.loads(response.content)
-        except ValueError as error:
-            raise Unreachable(f"{method} {where}: the answer is no JSON") from error
-        (result.get("metadata") or {}).pop("managedFields", None)
+            (result.get("metadata") or {}).pop("managedFields", None)
+        except (ValueError, AttributeError, TypeError, RecursionError):
+            raise _no_api_server(method, where) from None
         return result
+
+
+def _no_api_server(method: str, where: str) -> Unreachable:
+    """For an answer of another form than an API server's."""
+    return Unreachable(f"{method} {where}: the answer is no Kubernetes object; is this an API server?")
 
 
 class Account(KubernetesHTTPAdapter):  # type: ignore[misc]  # pykube has no types
@@ -265,17 +279,26 @@ def typed(kind: str, item: Obj) -> Obj:
 def connect(context: str | None = None, *, dry_run: bool = False) -> Kube:
     """The account of this process: the Pod's ServiceAccount in a cluster, else KUBECONFIG or ~/.kube/config.
 
-    context: of the kubeconfig; its current one by default. Raises KubeError when there is no account.
+    context: of the kubeconfig; its current one by default. Raises KubeError when there is no account, NoCredential when it cannot log in,
+    InputError for what is wrong in a kubeconfig.
     """
+    inside = context is None and "KUBECONFIG" not in os.environ and (_ACCOUNT / "token").exists()
     try:
-        if context is None and "KUBECONFIG" not in os.environ and (_ACCOUNT / "token").exists():
-            config = pykube.KubeConfig.from_service_account(_ACCOUNT)
-            config.doc["users"][0]["user"] = {"tokenFile": str(_ACCOUNT / "token")}
-        else:
-            config = pykube.KubeConfig.from_file(current_context=context)
-        return Kube(config, dry_run=dry_run)
-    except KeyError as error:
-        raise KubeError(f"the kubeconfig has no entry {error.args[0]!r}; give another --context, or mend the file") from error
-    except (pykube.exceptions.PyKubeError, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
-        why = " ".join(str(error).split())
-        raise KubeError(f"no cluster: {why}. Set KUBECONFIG to a kubeconfig file, or give --context.") from error
+        config = _of_pod() if inside else kubeconfig.chosen(context)
+        made = Kube(config, dry_run=dry_run)
+    except OSError as error:
+        cure = "Set TMPDIR to a folder with room, as in TMPDIR=/var/tmp."
+        place = str(error.filename or "the folder for temporary files")
+        raise InputError(Problem("FileNotWritable", place, error.strerror or str(error), cure)) from error
+    credentials.token(config.user)  # once, before threads ask for it
+    return made
+
+
+def _of_pod() -> pykube.KubeConfig:
+    try:
+        config = pykube.KubeConfig.from_service_account(_ACCOUNT)
+    except (OSError, KeyError) as error:
+        missing = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else f"{error.args[0]} is not set"
+        raise KubeError(f"the Pod's account is not whole: {missing}") from error
+    config.doc["users"][0]["user"] = {"tokenFile": str(_ACCOUNT / "token")}
+    return config
