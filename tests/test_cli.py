@@ -624,6 +624,18 @@ def test_file_names_stay_in_the_folder() -> None:
     assert folder.file_name(Key("NetworkPolicy", "shop", "web.v1")) == "networkpolicy-shop-web.v1.yaml"
 
 
+@pytest.mark.parametrize("given", [("render", "--output-dir"), ("env", "deployment/web", "--files")])
+@pytest.mark.parametrize("name", ["", "a\0b"])
+def test_a_folder_that_can_have_no_such_name(given: tuple[str, ...], name: str, tmp_path: Path) -> None:
+    """It is an error of the command line, before anything is read or written."""
+    result = bascule(*given, name)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"Usage: bascule {given[0]} ")
+    assert f"Invalid value for '{given[-1]}': {name!r} is no folder's name" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_output_dir_is_yaml() -> None:
     """Another format for the folder is a usage error, not a surprise."""
     result = bascule("render", "-f", save(cluster()), "--output-dir", "out", "-o", "json")

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from generator.asked.targets import template_of
-from generator.cli import asking, color_option, live, view
+from generator.cli import asking, color_option, folder, live, view
 from generator.cli import mounted as files_here
 from generator.cluster.selectors import matches
 from generator.cluster.snapshot import Key, Obj, is_ours, labels_of
@@ -50,7 +50,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command
 @click.argument("target")
 @click.option("-o", "--output", type=click.Choice(["dotenv", "json"]), default="dotenv", show_default=True)
-@click.option("--files", metavar="DIRECTORY", type=click.Path(path_type=Path), help="Write its mounted files there; new or empty.")
+@click.option("--files", metavar="DIRECTORY", callback=folder.named, help="Write its mounted files there; new or empty.")
 @_options
 def env(target: str, container: str | None, namespace: str | None, context: str | None, output: str, files: Path | None) -> None:
     """Print the environment of a container, as kubelet makes it.
