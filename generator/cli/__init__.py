@@ -108,6 +108,9 @@ class Bascule(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
+            from generator.cli import signals  # noqa: PLC0415  # not for --help
+
+            signals.newline()
             ctx.exit(_INTERRUPTED)
         except BrokenPipeError:
             _hush()
