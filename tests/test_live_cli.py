@@ -29,13 +29,14 @@ import yaml
 
 from generator.cli import ui
 from generator.cli.stream import Source
+from generator.cluster.relay import BLOCKS, HOST, REPORT
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.desired.generate import generate
 from generator.desired.waking import next_look
 from generator.live import apply as live_apply
 from generator.live import reading
 from generator.live.kube import Kube, connect, path
-from generator.names import digest
+from generator.names import AWAY_GRACE, digest
 from generator.plan import plan
 from generator.simulate import fold, settle, world
 from generator.text import reading as text
@@ -530,6 +531,24 @@ def test_an_old_lease_is_nobodys(kube: Kube) -> None:
         assert bascule("apply") == "nothing to do\n"
     finally:
         kube.delete(held)
+
+
+def test_nobody_goes_for_what_an_operator_has_written_down(kube: Kube, space: str) -> None:
+    """Without an operator the relay's report is an old one: who was away by it may be back, and `apply` keeps the bridge."""
+    away = {**bridge("alice", space), "connectionProvider": "relay", "clusterEndpoint": {"8080": f"{HOST}:{BLOCKS[0]}"}}
+    away["metadata"]["annotations"] = {AWAY_GRACE: "60"}
+    ask(kube, away)
+    said = build.relay("", f'{{"{BLOCKS[0]}": "2026-01-01T00:00:00Z"}}')[1]
+    report = kube.create({**said, "metadata": {"name": REPORT.name, "namespace": REPORT.namespace}})
+    try:
+        would = bascule("plan", "-n", space)
+        late = bascule("apply", "-n", space, "--timeout", "2s", code=1)
+    finally:
+        kube.delete(key_of(report))
+
+    assert re.search(r"- GefyraBridge gefyra/alice\n +its client has been away for 60 s", would)
+    assert "+ 3 Pods " in late
+    assert kube.get(Key("GefyraBridge", "gefyra", "alice"))["client"] == "alice"
 
 
 def test_apply_writes_and_says_each_step(kube: Kube, space: str) -> None:
