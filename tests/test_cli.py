@@ -901,7 +901,14 @@ def test_explain_a_target_that_cannot_be_bridged() -> None:
     ("arguments", "code"),
     [
         (("--target", "shop/deployment/wbe", "--port", "8080"), "TargetUnknown: --target: Deployment shop/wbe is not in the stream"),
-        (("--target", "deployment/web", "--port", "8080"), "TargetUnknown: --target: 'deployment/web' is not NAMESPACE/KIND/NAME"),
+        (("--target", "web", "--port", "8080"), "TargetUnknown: --target: 'web' is not [NAMESPACE/]KIND/NAME[/CONTAINER]"),
+        (
+            ("--target", "deployment/wbe", "--port", "8080"),
+            "TargetUnknown: --target: Deployment wbe is not in the stream (there: shop/deployment/web)",
+        ),
+        (("--target", "deployment/web/side", "--port", "8080"), "TargetUnknown: --target: Deployment shop/web has no container 'side'"),
+        (("--target", "a/shop/deployment/web/app", "--port", "8080"), "TargetUnknown: --target: "),
+        (("--target", "shop/web", "--port", "8080"), "WorkloadKindUnsupported: --target: 'shop' is no kind that can be bridged"),
         (
             ("--target", "shop/deployment/web/side", "--port", "8080"),
             "TargetUnknown: --target: Deployment shop/web has no container 'side'",
@@ -916,6 +923,62 @@ def test_explain_wants_a_target_that_is_there(arguments: tuple[str, ...], code: 
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert code in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["deployment", "deploy", "Deployment"])
+@pytest.mark.parametrize("command", [("explain", "GET", "/jane", "--port", "8080"), ("graph",)])
+def test_a_target_has_several_names(command: tuple[str, ...], kind: str) -> None:
+    """With or without namespace and container, and where there is one target only, none: always the same answer."""
+    given = (*command, "-f", save([*cluster(), *bridges()]))
+    names_ = [f"{kind}/web", f"{kind}/web/app", f"shop/{kind}/web", f"shop/{kind}/web/app"]
+    answers = [asked(*given, *option) for option in ((), *(("--target", name) for name in names_))]
+
+    assert all(answer == answers[0] for answer in answers)
+    assert "jane" in str(answers[0])
+
+
+def elsewhere_too() -> list[kube.Obj]:
+    """The same Deployment again, in another namespace, that nobody bridges."""
+    twins = [*kube.deployment("web", {"app": "web", "tier": "front"}, [kube.container()], 3, 1), kube.service("web", {"app": "web"})]
+    for obj in twins:
+        obj["metadata"]["namespace"] = "test"
+    return list(settle(world(twins), kube.NOW).values())
+
+
+def test_the_target_among_those_of_a_name() -> None:
+    """Of two namespaces with such a workload the one is meant in which it is bridged."""
+    found = asked(
+        "explain", "GET", "/jane", "--target", "deployment/web", "--port", "8080", "-f", save([*cluster(), *elsewhere_too(), *bridges()])
+    )
+
+    assert found["winner"] == "jane"
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "target", "message", "cure"),
+    [
+        (
+            2,
+            (),
+            "there are 2 targets and none is named",
+            "Give one of shop/deployment/web/app, test/deployment/web/app.",
+        ),
+        (2, ("--target", "deploy/web"), "Deployment web is in 2 namespaces", "Give one of shop/deployment/web, test/deployment/web."),
+        (0, ("--target", "deploy/web"), "Deployment web is in 2 namespaces", "Give one of shop/deployment/web, test/deployment/web."),
+        (0, (), "no bridge or mount has a target, and none is named", "Give --target shop/deployment/web."),
+    ],
+)
+@pytest.mark.parametrize("command", [("explain", "GET", "/jane", "--port", "8080"), ("graph",)])
+def test_a_target_that_is_one_of_several(
+    command: tuple[str, ...], asked_for: int, target: tuple[str, ...], message: str, cure: str
+) -> None:
+    """What is meant is not guessed; the error names what there is, as it can be given."""
+    both = [kube.bridge("zoe", "deploy/web", [], client="zoe", targetNamespace=n) for n in ("shop", "test")]
+    both[1]["metadata"]["name"] = "zoe-too"
+    result = bascule(*command, *target, "-f", save([*cluster(), *elsewhere_too(), *both[:asked_for]]), *AT)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error TargetUnknown: --target: {message}\n  {cure}\n"
 
 
 def test_explain_finds_the_container_that_is_bridged() -> None:
