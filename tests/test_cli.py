@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generator import names
-from generator.cli import COMMANDS, data, folder, main
+from generator.cli import _HIDDEN, COMMANDS, data, folder, main
 from generator.cli.plan import braced
 from generator.cluster.snapshot import Key
 from generator.codes import CODES
@@ -108,6 +108,38 @@ def test_every_command_has_help(name: str) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith(f"Usage: bascule {name}")
     assert "Exit code" in result.stdout or name == "completion"
+
+
+def commands(above: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
+    """The words of a command and of all below it, those that are hidden too."""
+    yield words
+    if isinstance(above, click.Group):
+        with click.Context(above) as context:
+            names_ = [*above.list_commands(context), *(_HIDDEN if above is main else ())]
+            for name in names_:
+                command = above.get_command(context, name)
+                assert command
+                yield from commands(command, *words, name)
+
+
+@pytest.mark.parametrize("words", list(commands(main)), ids=" ".join)
+def test_help_fits_a_terminal(words: tuple[str, ...]) -> None:
+    """No line of any help, examples too, is longer than the 80 columns of a terminal."""
+    lines = bascule(*words, "--help").stdout.splitlines()
+
+    assert lines[0].startswith(" ".join(("Usage: bascule", *words)))
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_help_and_readme_say_who_writes() -> None:
+    """Both name the same commands as those that write to a cluster."""
+    said = " ".join(bascule("--help").stdout.split())
+    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if "alone write to a cluster" in line)
+    in_help = re.search(r"Only (.*) write to it", said)
+
+    assert in_help
+    assert set(re.findall(r"`(\w+)`", in_help[1])) == {"apply", "bridge", "connect", "operate"}
+    assert set(re.findall(r"`(\w+)`", row.partition("; it, ")[2])) | {"apply"} == set(re.findall(r"`(\w+)`", in_help[1]))
 
 
 def test_help_lists_commands_and_exit_codes() -> None:
@@ -730,7 +762,7 @@ def test_plan_reads_well() -> None:
     lines = result.stdout.splitlines()
 
     assert result.exit_code == 0
-    assert re.fullmatch(r"\d+ create, \d+ patch, \d+ delete; 3 containers restart; 0 objects of yours are edited", lines[0])
+    assert re.fullmatch(r"\d+ create, \d+ patch, \d+ delete; 3 containers restart; 0 objects of yours edited", lines[0])
     assert re.fullmatch(r"\d+ steps, about \d+ seconds; .*", lines[1])
     steps = [int(found[1]) for line in lines if (found := re.match(r" *(\d+)\. [+~-] ", line))]
     assert steps == list(range(1, steps[-1] + 1))
@@ -738,7 +770,7 @@ def test_plan_reads_well() -> None:
     assert "(3 containers restart)" in result.stdout
     assert "bridges jane, john ACTIVE" in result.stdout
     assert "bridge bob REQUESTED: EndpointUnresolved" in result.stdout
-    assert max(map(len, lines[1:])) <= 80
+    assert max(map(len, lines)) <= 80
 
 
 def test_plan_with_nothing_to_do() -> None:

@@ -243,7 +243,7 @@ def test_what_would_happen_if_a_file_were_applied(kube: Kube, space: str) -> Non
     """With --live and -f the files stand among what the cluster has, and the namespaces they name are read; nothing is written."""
     plan_ = bascule("plan", "--live", "-f", save(bridge("alice", space)))
 
-    assert re.match(r"\d+ create, \d+ patch, \d+ delete; 3 containers restart; 0 objects of yours are edited\n", plan_)
+    assert re.match(r"\d+ create, \d+ patch, \d+ delete; 3 containers restart; 0 objects of yours edited\n", plan_)
     assert plan_.endswith("bridge alice ACTIVE\n")
     assert kube.list_objects("GefyraBridge", "gefyra")[0] == []
     assert bascule("clean", "--check") == "nothing of bascule is left\n"

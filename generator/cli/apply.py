@@ -149,7 +149,7 @@ def apply(
     if not moves and not (whose and pending(whose.items)):
         view.show("nothing to do\n")
         ctx.exit(0)
-    view.show("".join(f"{line}\n" for line in (*(f"{SIGNS[w.op]} {w.key}" for w in writes), *counts(run))), PAINT)
+    view.show("".join(f"{line}\n" for line in (*(f"{SIGNS[w.op]} {w.key}" for w in writes), *counts(run, view.width()))), PAINT)
     if dry_run:
         ctx.exit(_tried(live.account(context, dry_run=True), writes, then))
     if not yes and view.is_asked() and not click.confirm("Go on?", err=True):

@@ -99,7 +99,7 @@ def run(target: str, program: tuple[str, ...], container: str | None, namespace:
 
     \b
       bascule run deployment/web -- ./server --port 3000
-      bascule run deployment/web -- sh -c './server --config "$BASCULE_ROOT/etc/web/config.yaml"'
+      bascule run deployment/web -- sh -c './server "$BASCULE_ROOT/etc/web/conf"'
 
     Exit code: that of the program, 128 + N if signal N ended it; 2 if there is no such container or program.
     """
