@@ -21,8 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generator import names
-from generator.cli import _HIDDEN, COMMANDS, data, folder, main
+from generator.cli import _HIDDEN, COMMANDS, data, folder, main, status
+from generator.cli.live import Leader
 from generator.cli.plan import braced
+from generator.cli.states import Status
 from generator.cluster.snapshot import Key
 from generator.codes import CODES
 from generator.simulate import fold, settle, world
@@ -839,6 +841,54 @@ def test_check_exit_codes() -> None:
     assert refused.stdout.startswith("refused RuleIdentical: GefyraBridge gefyra/zoe\n  on port 8080, ")
     assert "\n  > Add a condition" in refused.stdout
     assert refused.stdout.splitlines()[-1] == "1 refusal, 3 warnings; 4 bridges, 1 mount with a target"
+
+
+# --- status ----------------------------------------------------------------------------------------------------------
+
+
+def test_status_of_some() -> None:
+    """A bridge with its target, or a mount, that is named; all others are left out."""
+    given = ("status", "-f", save([*cluster(), *bridges()]))
+    john, mount = (asked(given[0], name, *given[1:]) for name in ("john", "web"))
+
+    assert [b["name"] for b in john["bridges"]] == ["john"]
+    assert [t["mount"] for t in john["targets"]] == ["web"]
+    assert ([b["name"] for b in mount["bridges"]], [t["mount"] for t in mount["targets"]]) == ([], ["web"])
+
+
+@pytest.mark.parametrize("output", ["text", "json", "yaml"])
+@pytest.mark.parametrize(
+    ("names_", "said"),
+    [
+        (("jon",), "no bridge or mount is called 'jon'\n  Did you mean john?\n"),
+        (("john", "zzz"), "no bridge or mount is called 'zzz'\n  `bascule status` shows all there are.\n"),
+        (("jo\x1bn",), "no bridge or mount is called 'jo\\x1bn'\n  Did you mean john"),
+    ],
+)
+def test_status_of_nobody(names_: tuple[str, ...], said: str, output: str) -> None:
+    """A name that is of no bridge and no mount is an error, with those that are spelt like it; nothing is shown."""
+    result = bascule("status", *names_, "-f", save([*cluster(), *bridges()]), *AT, "-o", output)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error TargetUnknown: NAME: {said}")
+
+
+@pytest.mark.parametrize(
+    ("leader", "operator", "runs"),
+    [
+        (None, None, "Unknown"),
+        (Leader(None), None, "Unknown"),
+        (Leader(""), None, "False"),
+        (Leader("bascule-operator-7d9f"), "bascule-operator-7d9f", "True"),
+    ],
+    ids=["files", "forbidden", "none", "one"],
+)
+def test_status_tells_no_operator_from_an_unknown_one(leader: Leader | None, operator: str | None, runs: str) -> None:
+    """Nobody known to lead is two things: that nobody does, and that it was not found out."""
+    found = status.as_data(Status((), (), kube.NOW, leader))
+    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+
+    assert (found["operator"], found["operatorRuns"]) == (operator, runs)
 
 
 # --- explain ---------------------------------------------------------------------------------------------------------

@@ -417,6 +417,8 @@ def test_wait_says_what_it_waits_for(kube: Kube, space: str) -> None:
         working.result()
     assert re.search(r"^alice +alice +ACTIVE", found, re.MULTILINE)
     assert "bob" not in found
+    assert found.count("no bridge or mount is called 'gone'; ") == 1
+    assert "TargetUnknown: NAME: no bridge or mount is called 'alcie'\n  Did you mean alice?\n" in bascule("status", "alcie", code=2)
 
 
 def test_watch_shows_what_changes(kube: Kube, space: str) -> None:
@@ -519,9 +521,11 @@ def test_who_may_not_see_the_lease_is_told_so(api: Cluster, kube: Kube, guest: s
     assert kube.get(Key("GefyraBridge", "gefyra", "alice"))["client"] == "alice"
     assert [p["metadata"]["name"] for p in kube.list_objects("Pod", space)[0]] == pods
     assert "\nthis account may not see whether an operator runs\n" in bascule("status", "-n", space)
+    assert '"operatorRuns": "Unknown"' in bascule("status", "-n", space, "-o", "json")
     assert "error: this account may not see whether an operator runs, and " in bascule("apply", "-n", space, code=2)
     allow(api, guest, "gefyra", LEASES)
     assert "\nno operator runs: nothing moves " in bascule("status", "-n", space)
+    assert '"operatorRuns": "False"' in bascule("status", "-n", space, "-o", "json")
 
 
 def test_an_old_lease_is_nobodys(kube: Kube) -> None:

@@ -114,16 +114,17 @@ class Source:
         from generator.live import reading  # noqa: PLC0415  # only when a cluster is read
 
         with live.patience(f"reading {self.kube.server}") as step, live.answers(self.kube):
-            return reading.read(self.kube, self.namespaces or None, asked, warn=self._warn, step=step)
+            return reading.read(self.kube, self.namespaces or None, asked, warn=self.warn, step=step)
 
     def traces(self) -> tuple[Obj, ...]:
         """All that may be left of bascule in the cluster, or in the namespaces that are given. Raises InputError."""
         from generator.live import reading  # noqa: PLC0415  # only when a cluster is read
 
         with live.patience(f"reading {self.kube.server}") as step, live.answers(self.kube):
-            return reading.traces(self.kube, self.namespaces or None, warn=self._warn, step=step)
+            return reading.traces(self.kube, self.namespaces or None, warn=self.warn, step=step)
 
-    def _warn(self, text_: str) -> None:
+    def warn(self, text_: str) -> None:
+        """Tell it once, on standard error."""
         if text_ not in self.said:
             self.said.add(text_)
             view.note(text_)
