@@ -206,10 +206,10 @@ def test_needs_input(name: str) -> None:
     """Without -f and without a kubeconfig a command shows how input is given."""
     extra = {"explain": ("GET", "/", *TARGET), "graph": TARGET[:2]}.get(name, ())
     result = bascule(name, *extra)
-    said = " ".join((result.stdout + result.stderr).split())
+    said = " ".join(result.stderr.split())
 
-    assert result.exit_code == 2
-    assert re.match(r"error ClusterUnreachable: the cluster:? no cluster: Configuration file /dev/null not found", said)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.match(r"error ClusterUnreachable: the cluster: no cluster: Configuration file /dev/null not found", said)
     assert "Set KUBECONFIG to a kubeconfig file, or give --context; to read files instead: " in said
     assert f"| bascule {name} -f - -f bridges.yaml" in said
 
@@ -425,16 +425,49 @@ def test_bad_input(code: str, place: str, content: bytes | str, reader: tuple[st
     assert [path.name for path in tmp_path.iterdir()] == ["in.yaml"]
 
 
-@pytest.mark.parametrize(("code", "place", "content"), BAD.values(), ids=BAD)
-def test_check_prints_bad_input(code: str, place: str, content: bytes | str) -> None:
-    """For `check` the errors of the input are its output, as text and as JSON."""
-    Path("in.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+REPORTED = ("wrong type", "unknown field", "bad time", "unknown target", "half a snapshot")
+"""Bad input that can be read, so that it is a finding about a bridge or mount."""
+UNREADABLE = [name for name in BAD if name not in REPORTED]
+
+
+@pytest.mark.parametrize(("code", "place", "content"), [BAD[name] for name in REPORTED], ids=REPORTED)
+def test_check_reports_what_is_wrong_with_a_bridge(code: str, place: str, content: bytes | str) -> None:
+    """That is its output, as text and as JSON, beside all else that is wrong."""
+    assert isinstance(content, str)
+    other = kube.bridge("zoe", "web", [kube.rule(kube.path("no-slash"))], client="zoe")
+    other["metadata"]["uid"] = "1"
+    Path("in.yaml").write_text(content + text.write_yaml([other]))
     result = bascule("check", "-f", "in.yaml", *AT)
 
     assert (result.exit_code, result.stderr) == (2, "")
-    assert f"error {code}: {place.partition(', ')[0]}" in " ".join(result.stdout.split())
-    assert "the input cannot be used" in result.stdout
-    assert code in [p["code"] for p in asked("check", "-f", "in.yaml")["problems"]]
+    assert f"error {code}: {place}" in " ".join(result.stdout.split())
+    assert "refused RuleInvalid: GefyraBridge gefyra/zoe" in " ".join(result.stdout.split())
+    assert result.stdout.endswith(": the input cannot be used\n")
+    assert {code, "RuleInvalid"} <= {p["code"] for p in asked("check", "-f", "in.yaml")["problems"]}
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+@pytest.mark.parametrize(("code", "place", "content"), [BAD[name] for name in UNREADABLE], ids=UNREADABLE)
+def test_check_has_no_report_of_what_cannot_be_read(code: str, place: str, content: bytes | str, output: str) -> None:
+    """Standard error says why, as for every command; a reader of standard output never gets half a report."""
+    Path("in.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = bascule("check", "-f", "in.yaml", *AT, "-o", output)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"error {code}: {place.partition(', ')[0]}" in result.stderr
+
+
+@pytest.mark.parametrize("name", ON_FILES)
+def test_a_file_that_is_not_there_is_said_on_standard_error(name: str) -> None:
+    """By every command that takes one; there is no other output."""
+    extra = {"explain": ("GET", "/", *TARGET), "graph": TARGET[:2], "status": ("-o", "json")}.get(name, ())
+    if name == "snapshot":
+        assert "--filename" not in bascule(name, "--help").stdout
+        return
+    result = bascule(name, *extra, "-f", "nope.yaml")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error FileNotReadable: nope.yaml: ")
 
 
 @pytest.mark.parametrize("name", ["nope.yaml", ".", "a\0b"])

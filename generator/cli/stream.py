@@ -48,10 +48,14 @@ class Stream:
             raise InputError(*self.problems)
         return self
 
-    def judged(self) -> tuple[Snapshot, Desired]:
-        """The snapshot and what should exist. Raises InputError if the input cannot be used."""
+    def reported(self) -> tuple[Snapshot, Desired]:
+        """The snapshot and what should exist, with whatever is wrong with it. Raises InputError if the input cannot be read."""
         snapshot = Snapshot.of(self.usable().objects, self.now)
-        desired = generate(snapshot)
+        return snapshot, generate(snapshot)
+
+    def judged(self) -> tuple[Snapshot, Desired]:
+        """The same. Raises InputError also if a bridge or mount in it cannot be used."""
+        snapshot, desired = self.reported()
         if fatal := [p for p in desired.problems if p.severity == "input"]:
             raise InputError(*fatal)
         return snapshot, desired
