@@ -42,7 +42,7 @@ CODES: dict[str, Code] = {
     "WrongType": Code("input", "A field has a value of the wrong type.", "Give the type that is named."),
     "UnknownField": Code("input", "A field is not part of GefyraBridge, GefyraBridgeMount or GefyraClient.", "Remove or correct it; the nearest known field is named."),
     "BadTime": Code("input", "A time is not RFC 3339.", "Write 2026-11-24T22:00:00Z."),
-    "TargetUnknown": Code("input", "A bridge or mount names a workload, container or mount that is not in the stream.", "Correct the name, or add the object to the stream."),
+    "TargetUnknown": Code("input", "A bridge, a mount or the command line names a workload, container, mount or bridge that is not in the stream, or does not say which of several.", "Correct the name, or add the object to the stream."),
     # --- a bridge on its own (generator/asked/bridge.py, rules.py, language.py)
     "RuleInvalid": Code("refused", "A condition of a rule is not well formed: unknown type, empty value, bad header name, control character, path without a leading slash.", "See the example that is given."),
     "RegexUnsupported": Code("refused", "A regex uses something outside the documented RE2-like subset, where engines disagree or matching can explode.", "Rewrite it without the part under the caret."),

@@ -177,7 +177,7 @@ def summary_line(rounds: Iterable[Iterable[Change]]) -> str:
     n = summary(rounds)
     parts = f"{n['create']} create, {n['patch']} patch, {n['delete']} delete"
     restarts = f"{n['restarts']} container{'s' * (n['restarts'] != 1)} restart{'s' * (n['restarts'] == 1)}"
-    return f"{parts}; {restarts}; {n['edited']} objects of yours are edited"
+    return f"{parts}; {restarts}; {n['edited']} objects of yours edited"
 
 
 def change_json(change: Change) -> dict[str, Any]:

@@ -27,6 +27,7 @@ COMMANDS = {
     "nginx.conf": ("plan", "-o", "nginx"),
     "problems.txt": ("check",),
 }
+WITH_ERRORS = "problems.txt"  # also what is on standard error: why there is no report
 INPUTS = ("README.md", "input.yaml")
 
 # All that a command may see: nothing of the machine or the person who runs it
@@ -53,7 +54,7 @@ def outputs(folder: Path) -> dict[str, str]:
             if result.exception is not None and not isinstance(result.exception, SystemExit):
                 raise result.exception
             assert not result.stderr.startswith("Usage:"), f"bascule {' '.join(arguments)}: {result.stderr}"
-            texts[name] = result.stdout
+            texts[name] = result.output if name == WITH_ERRORS else result.stdout
     return {name: text for name, text in texts.items() if text}
 
 

@@ -21,8 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generator import names
-from generator.cli import COMMANDS, data, folder, main
+from generator.cli import _HIDDEN, COMMANDS, data, folder, main, status
+from generator.cli.live import Leader
 from generator.cli.plan import braced
+from generator.cli.states import Status
 from generator.cluster.snapshot import Key
 from generator.codes import CODES
 from generator.simulate import fold, settle, world
@@ -110,6 +112,38 @@ def test_every_command_has_help(name: str) -> None:
     assert "Exit code" in result.stdout or name == "completion"
 
 
+def commands(above: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
+    """The words of a command and of all below it, those that are hidden too."""
+    yield words
+    if isinstance(above, click.Group):
+        with click.Context(above) as context:
+            names_ = [*above.list_commands(context), *(_HIDDEN if above is main else ())]
+            for name in names_:
+                command = above.get_command(context, name)
+                assert command
+                yield from commands(command, *words, name)
+
+
+@pytest.mark.parametrize("words", list(commands(main)), ids=" ".join)
+def test_help_fits_a_terminal(words: tuple[str, ...]) -> None:
+    """No line of any help, examples too, is longer than the 80 columns of a terminal."""
+    lines = bascule(*words, "--help").stdout.splitlines()
+
+    assert lines[0].startswith(" ".join(("Usage: bascule", *words)))
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_help_and_readme_say_who_writes() -> None:
+    """Both name the same commands as those that write to a cluster."""
+    said = " ".join(bascule("--help").stdout.split())
+    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if "alone write to a cluster" in line)
+    in_help = re.search(r"Only (.*) write to it", said)
+
+    assert in_help
+    assert set(re.findall(r"`(\w+)`", in_help[1])) == {"apply", "bridge", "connect", "operate"}
+    assert set(re.findall(r"`(\w+)`", row.partition("; it, ")[2])) | {"apply"} == set(re.findall(r"`(\w+)`", in_help[1]))
+
+
 def test_help_lists_commands_and_exit_codes() -> None:
     """The exit codes are a contract, and the first page shows it."""
     result = bascule("--help")
@@ -172,11 +206,11 @@ def test_needs_input(name: str) -> None:
     """Without -f and without a kubeconfig a command shows how input is given."""
     extra = {"explain": ("GET", "/", *TARGET), "graph": TARGET[:2]}.get(name, ())
     result = bascule(name, *extra)
-    said = " ".join((result.stdout + result.stderr).split())
+    said = " ".join(result.stderr.split())
 
-    assert result.exit_code == 2
+    assert (result.exit_code, result.stdout) == (2, "")
     assert re.match(
-        r"error ClusterUnreachable: the cluster:? the kubeconfig /dev/null has no current-context; of contexts it has none", said
+        r"error ClusterUnreachable: the cluster: the kubeconfig /dev/null has no current-context; of contexts it has none", said
     )
     assert "Set KUBECONFIG to a kubeconfig file, or give --context; to read files instead: " in said
     assert f"| bascule {name} -f - -f bridges.yaml" in said
@@ -393,16 +427,49 @@ def test_bad_input(code: str, place: str, content: bytes | str, reader: tuple[st
     assert [path.name for path in tmp_path.iterdir()] == ["in.yaml"]
 
 
-@pytest.mark.parametrize(("code", "place", "content"), BAD.values(), ids=BAD)
-def test_check_prints_bad_input(code: str, place: str, content: bytes | str) -> None:
-    """For `check` the errors of the input are its output, as text and as JSON."""
-    Path("in.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+REPORTED = ("wrong type", "unknown field", "bad time", "unknown target", "half a snapshot")
+"""Bad input that can be read, so that it is a finding about a bridge or mount."""
+UNREADABLE = [name for name in BAD if name not in REPORTED]
+
+
+@pytest.mark.parametrize(("code", "place", "content"), [BAD[name] for name in REPORTED], ids=REPORTED)
+def test_check_reports_what_is_wrong_with_a_bridge(code: str, place: str, content: bytes | str) -> None:
+    """That is its output, as text and as JSON, beside all else that is wrong."""
+    assert isinstance(content, str)
+    other = kube.bridge("zoe", "web", [kube.rule(kube.path("no-slash"))], client="zoe")
+    other["metadata"]["uid"] = "1"
+    Path("in.yaml").write_text(content + text.write_yaml([other]))
     result = bascule("check", "-f", "in.yaml", *AT)
 
     assert (result.exit_code, result.stderr) == (2, "")
-    assert f"error {code}: {place.partition(', ')[0]}" in " ".join(result.stdout.split())
-    assert "the input cannot be used" in result.stdout
-    assert code in [p["code"] for p in asked("check", "-f", "in.yaml")["problems"]]
+    assert f"error {code}: {place}" in " ".join(result.stdout.split())
+    assert "refused RuleInvalid: GefyraBridge gefyra/zoe" in " ".join(result.stdout.split())
+    assert result.stdout.endswith(": the input cannot be used\n")
+    assert {code, "RuleInvalid"} <= {p["code"] for p in asked("check", "-f", "in.yaml")["problems"]}
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+@pytest.mark.parametrize(("code", "place", "content"), [BAD[name] for name in UNREADABLE], ids=UNREADABLE)
+def test_check_has_no_report_of_what_cannot_be_read(code: str, place: str, content: bytes | str, output: str) -> None:
+    """Standard error says why, as for every command; a reader of standard output never gets half a report."""
+    Path("in.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = bascule("check", "-f", "in.yaml", *AT, "-o", output)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"error {code}: {place.partition(', ')[0]}" in result.stderr
+
+
+@pytest.mark.parametrize("name", ON_FILES)
+def test_a_file_that_is_not_there_is_said_on_standard_error(name: str) -> None:
+    """By every command that takes one; there is no other output."""
+    extra = {"explain": ("GET", "/", *TARGET), "graph": TARGET[:2], "status": ("-o", "json")}.get(name, ())
+    if name == "snapshot":
+        assert "--filename" not in bascule(name, "--help").stdout
+        return
+    result = bascule(name, *extra, "-f", "nope.yaml")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error FileNotReadable: nope.yaml: ")
 
 
 @pytest.mark.parametrize("name", ["nope.yaml", ".", "a\0b"])
@@ -627,6 +694,18 @@ def test_file_names_stay_in_the_folder() -> None:
     assert folder.file_name(Key("NetworkPolicy", "shop", "web.v1")) == "networkpolicy-shop-web.v1.yaml"
 
 
+@pytest.mark.parametrize("given", [("render", "--output-dir"), ("env", "deployment/web", "--files")])
+@pytest.mark.parametrize("name", ["", "a\0b"])
+def test_a_folder_that_can_have_no_such_name(given: tuple[str, ...], name: str, tmp_path: Path) -> None:
+    """It is an error of the command line, before anything is read or written."""
+    result = bascule(*given, name)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"Usage: bascule {given[0]} ")
+    assert f"Invalid value for '{given[-1]}': {name!r} is no folder's name" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_output_dir_is_yaml() -> None:
     """Another format for the folder is a usage error, not a surprise."""
     result = bascule("render", "-f", save(cluster()), "--output-dir", "out", "-o", "json")
@@ -721,7 +800,7 @@ def test_plan_reads_well() -> None:
     lines = result.stdout.splitlines()
 
     assert result.exit_code == 0
-    assert re.fullmatch(r"\d+ create, \d+ patch, \d+ delete; 3 containers restart; 0 objects of yours are edited", lines[0])
+    assert re.fullmatch(r"\d+ create, \d+ patch, \d+ delete; 3 containers restart; 0 objects of yours edited", lines[0])
     assert re.fullmatch(r"\d+ steps, about \d+ seconds; .*", lines[1])
     steps = [int(found[1]) for line in lines if (found := re.match(r" *(\d+)\. [+~-] ", line))]
     assert steps == list(range(1, steps[-1] + 1))
@@ -729,7 +808,7 @@ def test_plan_reads_well() -> None:
     assert "(3 containers restart)" in result.stdout
     assert "bridges jane, john ACTIVE" in result.stdout
     assert "bridge bob REQUESTED: EndpointUnresolved" in result.stdout
-    assert max(map(len, lines[1:])) <= 80
+    assert max(map(len, lines)) <= 80
 
 
 def test_plan_with_nothing_to_do() -> None:
@@ -798,6 +877,54 @@ def test_check_exit_codes() -> None:
     assert refused.stdout.startswith("refused RuleIdentical: GefyraBridge gefyra/zoe\n  on port 8080, ")
     assert "\n  > Add a condition" in refused.stdout
     assert refused.stdout.splitlines()[-1] == "1 refusal, 3 warnings; 4 bridges, 1 mount with a target"
+
+
+# --- status ----------------------------------------------------------------------------------------------------------
+
+
+def test_status_of_some() -> None:
+    """A bridge with its target, or a mount, that is named; all others are left out."""
+    given = ("status", "-f", save([*cluster(), *bridges()]))
+    john, mount = (asked(given[0], name, *given[1:]) for name in ("john", "web"))
+
+    assert [b["name"] for b in john["bridges"]] == ["john"]
+    assert [t["mount"] for t in john["targets"]] == ["web"]
+    assert ([b["name"] for b in mount["bridges"]], [t["mount"] for t in mount["targets"]]) == ([], ["web"])
+
+
+@pytest.mark.parametrize("output", ["text", "json", "yaml"])
+@pytest.mark.parametrize(
+    ("names_", "said"),
+    [
+        (("jon",), "no bridge or mount is called 'jon'\n  Did you mean john?\n"),
+        (("john", "zzz"), "no bridge or mount is called 'zzz'\n  `bascule status` shows all there are.\n"),
+        (("jo\x1bn",), "no bridge or mount is called 'jo\\x1bn'\n  Did you mean john"),
+    ],
+)
+def test_status_of_nobody(names_: tuple[str, ...], said: str, output: str) -> None:
+    """A name that is of no bridge and no mount is an error, with those that are spelt like it; nothing is shown."""
+    result = bascule("status", *names_, "-f", save([*cluster(), *bridges()]), *AT, "-o", output)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error TargetUnknown: NAME: {said}")
+
+
+@pytest.mark.parametrize(
+    ("leader", "operator", "runs"),
+    [
+        (None, None, "Unknown"),
+        (Leader(None), None, "Unknown"),
+        (Leader(""), None, "False"),
+        (Leader("bascule-operator-7d9f"), "bascule-operator-7d9f", "True"),
+    ],
+    ids=["files", "forbidden", "none", "one"],
+)
+def test_status_tells_no_operator_from_an_unknown_one(leader: Leader | None, operator: str | None, runs: str) -> None:
+    """Nobody known to lead is two things: that nobody does, and that it was not found out."""
+    found = status.as_data(Status((), (), kube.NOW, leader))
+    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+
+    assert (found["operator"], found["operatorRuns"]) == (operator, runs)
 
 
 # --- explain ---------------------------------------------------------------------------------------------------------
@@ -892,7 +1019,14 @@ def test_explain_a_target_that_cannot_be_bridged() -> None:
     ("arguments", "code"),
     [
         (("--target", "shop/deployment/wbe", "--port", "8080"), "TargetUnknown: --target: Deployment shop/wbe is not in the stream"),
-        (("--target", "deployment/web", "--port", "8080"), "TargetUnknown: --target: 'deployment/web' is not NAMESPACE/KIND/NAME"),
+        (("--target", "web", "--port", "8080"), "TargetUnknown: --target: 'web' is not [NAMESPACE/]KIND/NAME[/CONTAINER]"),
+        (
+            ("--target", "deployment/wbe", "--port", "8080"),
+            "TargetUnknown: --target: Deployment wbe is not in the stream (there: shop/deployment/web)",
+        ),
+        (("--target", "deployment/web/side", "--port", "8080"), "TargetUnknown: --target: Deployment shop/web has no container 'side'"),
+        (("--target", "a/shop/deployment/web/app", "--port", "8080"), "TargetUnknown: --target: "),
+        (("--target", "shop/web", "--port", "8080"), "WorkloadKindUnsupported: --target: 'shop' is no kind that can be bridged"),
         (
             ("--target", "shop/deployment/web/side", "--port", "8080"),
             "TargetUnknown: --target: Deployment shop/web has no container 'side'",
@@ -907,6 +1041,62 @@ def test_explain_wants_a_target_that_is_there(arguments: tuple[str, ...], code: 
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert code in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["deployment", "deploy", "Deployment"])
+@pytest.mark.parametrize("command", [("explain", "GET", "/jane", "--port", "8080"), ("graph",)])
+def test_a_target_has_several_names(command: tuple[str, ...], kind: str) -> None:
+    """With or without namespace and container, and where there is one target only, none: always the same answer."""
+    given = (*command, "-f", save([*cluster(), *bridges()]))
+    names_ = [f"{kind}/web", f"{kind}/web/app", f"shop/{kind}/web", f"shop/{kind}/web/app"]
+    answers = [asked(*given, *option) for option in ((), *(("--target", name) for name in names_))]
+
+    assert all(answer == answers[0] for answer in answers)
+    assert "jane" in str(answers[0])
+
+
+def elsewhere_too() -> list[kube.Obj]:
+    """The same Deployment again, in another namespace, that nobody bridges."""
+    twins = [*kube.deployment("web", {"app": "web", "tier": "front"}, [kube.container()], 3, 1), kube.service("web", {"app": "web"})]
+    for obj in twins:
+        obj["metadata"]["namespace"] = "test"
+    return list(settle(world(twins), kube.NOW).values())
+
+
+def test_the_target_among_those_of_a_name() -> None:
+    """Of two namespaces with such a workload the one is meant in which it is bridged."""
+    found = asked(
+        "explain", "GET", "/jane", "--target", "deployment/web", "--port", "8080", "-f", save([*cluster(), *elsewhere_too(), *bridges()])
+    )
+
+    assert found["winner"] == "jane"
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "target", "message", "cure"),
+    [
+        (
+            2,
+            (),
+            "there are 2 targets and none is named",
+            "Give one of shop/deployment/web/app, test/deployment/web/app.",
+        ),
+        (2, ("--target", "deploy/web"), "Deployment web is in 2 namespaces", "Give one of shop/deployment/web, test/deployment/web."),
+        (0, ("--target", "deploy/web"), "Deployment web is in 2 namespaces", "Give one of shop/deployment/web, test/deployment/web."),
+        (0, (), "no bridge or mount has a target, and none is named", "Give --target shop/deployment/web."),
+    ],
+)
+@pytest.mark.parametrize("command", [("explain", "GET", "/jane", "--port", "8080"), ("graph",)])
+def test_a_target_that_is_one_of_several(
+    command: tuple[str, ...], asked_for: int, target: tuple[str, ...], message: str, cure: str
+) -> None:
+    """What is meant is not guessed; the error names what there is, as it can be given."""
+    both = [kube.bridge("zoe", "deploy/web", [], client="zoe", targetNamespace=n) for n in ("shop", "test")]
+    both[1]["metadata"]["name"] = "zoe-too"
+    result = bascule(*command, *target, "-f", save([*cluster(), *elsewhere_too(), *both[:asked_for]]), *AT)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error TargetUnknown: --target: {message}\n  {cure}\n"
 
 
 def test_explain_finds_the_container_that_is_bridged() -> None:

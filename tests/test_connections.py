@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generator.asked.admission import read
-from generator.cluster.relay import BLOCK, BLOCKS, HOST, Relay, port_at, relay_of
+from generator.cluster.relay import BLOCK, BLOCKS, HOST, Relay, port_at, relay_of, unheard
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, annotations_of, is_ours, key_of
 from generator.cluster.times import after
 from generator.connections.part import places
@@ -331,6 +331,19 @@ def test_a_leader_that_has_not_listened_yet_removes_nobody(seconds: int, grace: 
     assert not generate(new).intent.expired
     assert next_end(read(new), new.now) is None
     assert bool(generate(snapshot).intent.expired) == (seconds >= int(grace))
+
+
+@given(st.integers(0, 200_000), st.sampled_from(("0", "60", "86400")), st.sampled_from(("", str(BLOCKS[0]))))
+def test_without_an_operator_nobody_goes_for_the_old_report(seconds: int, grace: str, listening: str) -> None:
+    """`bascule apply` does then what a leader does that has not listened yet; who is taken to listen stays as it was."""
+    objects = [*WEB, *away(BLOCKS[0], NOW, listening), kube.client("alice"), alices(**{AWAY_GRACE: grace})]
+    snapshot = Snapshot.of(unheard(objects), after(NOW, seconds))
+    before = relay_of(Snapshot.of(objects, NOW))
+
+    assert not generate(snapshot).intent.expired
+    assert before
+    assert before.away
+    assert relay_of(snapshot) == before._replace(away={})
 
 
 def test_who_comes_back_keeps_the_bridge() -> None:

@@ -29,13 +29,14 @@ import yaml
 
 from generator.cli import ui
 from generator.cli.stream import Source
+from generator.cluster.relay import BLOCKS, HOST, REPORT
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.desired.generate import generate
 from generator.desired.waking import next_look
 from generator.live import apply as live_apply
 from generator.live import reading
 from generator.live.kube import Kube, connect, path
-from generator.names import digest
+from generator.names import AWAY_GRACE, digest
 from generator.plan import plan
 from generator.simulate import fold, settle, world
 from generator.text import reading as text
@@ -242,7 +243,7 @@ def test_what_would_happen_if_a_file_were_applied(kube: Kube, space: str) -> Non
     """With --live and -f the files stand among what the cluster has, and the namespaces they name are read; nothing is written."""
     plan_ = bascule("plan", "--live", "-f", save(bridge("alice", space)))
 
-    assert re.match(r"\d+ create, \d+ patch, \d+ delete; 3 containers restart; 0 objects of yours are edited\n", plan_)
+    assert re.match(r"\d+ create, \d+ patch, \d+ delete; 3 containers restart; 0 objects of yours edited\n", plan_)
     assert plan_.endswith("bridge alice ACTIVE\n")
     assert kube.list_objects("GefyraBridge", "gefyra")[0] == []
     assert bascule("clean", "--check") == "nothing of bascule is left\n"
@@ -319,10 +320,10 @@ def test_the_error_names_the_rules_that_are_missing(api: Cluster, guest: str, sp
     Without the optional kinds a line says what is left out.
     """
     for namespace in ("gefyra", space):
-        (problem,) = shown(bascule("check", "-n", space, "-o", "json", code=2))["problems"]
-        assert (problem["code"], problem["place"]) == ("ClusterForbidden", f"namespace {namespace}")
-        assert f"the account may not list {'gefyrabridges' if namespace == 'gefyra' else 'pods'}, " in problem["message"]
-        rules = yaml.safe_load(f"[{problem['cure'].partition(': ')[2].rstrip('.').replace(';', ',')}]")
+        message, cure = bascule("check", "-n", space, "-o", "json", code=2).splitlines()
+        first = "gefyrabridges" if namespace == "gefyra" else "pods"
+        assert message.startswith(f"error ClusterForbidden: namespace {namespace}: the account may not list {first}, ")
+        rules = yaml.safe_load(f"[{cure.partition(': ')[2].rstrip('.').replace(';', ',')}]")
         assert {verb for rule in rules for verb in rule["verbs"]} == {"list"}
         allow(api, guest, namespace, rules)
     found = bascule("check", "-n", space)
@@ -416,6 +417,8 @@ def test_wait_says_what_it_waits_for(kube: Kube, space: str) -> None:
         working.result()
     assert re.search(r"^alice +alice +ACTIVE", found, re.MULTILINE)
     assert "bob" not in found
+    assert found.count("no bridge or mount is called 'gone'; ") == 1
+    assert "TargetUnknown: NAME: no bridge or mount is called 'alcie'\n  Did you mean alice?\n" in bascule("status", "alcie", code=2)
 
 
 def test_watch_shows_what_changes(kube: Kube, space: str) -> None:
@@ -518,9 +521,11 @@ def test_who_may_not_see_the_lease_is_told_so(api: Cluster, kube: Kube, guest: s
     assert kube.get(Key("GefyraBridge", "gefyra", "alice"))["client"] == "alice"
     assert [p["metadata"]["name"] for p in kube.list_objects("Pod", space)[0]] == pods
     assert "\nthis account may not see whether an operator runs\n" in bascule("status", "-n", space)
+    assert '"operatorRuns": "Unknown"' in bascule("status", "-n", space, "-o", "json")
     assert "error: this account may not see whether an operator runs, and " in bascule("apply", "-n", space, code=2)
     allow(api, guest, "gefyra", LEASES)
     assert "\nno operator runs: nothing moves " in bascule("status", "-n", space)
+    assert '"operatorRuns": "False"' in bascule("status", "-n", space, "-o", "json")
 
 
 def test_an_old_lease_is_nobodys(kube: Kube) -> None:
@@ -530,6 +535,24 @@ def test_an_old_lease_is_nobodys(kube: Kube) -> None:
         assert bascule("apply") == "nothing to do\n"
     finally:
         kube.delete(held)
+
+
+def test_nobody_goes_for_what_an_operator_has_written_down(kube: Kube, space: str) -> None:
+    """Without an operator the relay's report is an old one: who was away by it may be back, and `apply` keeps the bridge."""
+    away = {**bridge("alice", space), "connectionProvider": "relay", "clusterEndpoint": {"8080": f"{HOST}:{BLOCKS[0]}"}}
+    away["metadata"]["annotations"] = {AWAY_GRACE: "60"}
+    ask(kube, away)
+    said = build.relay("", f'{{"{BLOCKS[0]}": "2026-01-01T00:00:00Z"}}')[1]
+    report = kube.create({**said, "metadata": {"name": REPORT.name, "namespace": REPORT.namespace}})
+    try:
+        would = bascule("plan", "-n", space)
+        late = bascule("apply", "-n", space, "--timeout", "2s", code=1)
+    finally:
+        kube.delete(key_of(report))
+
+    assert re.search(r"- GefyraBridge gefyra/alice\n +its client has been away for 60 s", would)
+    assert "+ 3 Pods " in late
+    assert kube.get(Key("GefyraBridge", "gefyra", "alice"))["client"] == "alice"
 
 
 def test_apply_writes_and_says_each_step(kube: Kube, space: str) -> None:

@@ -193,14 +193,39 @@ def modes(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("before", [True, False])
 def test_files_that_stay(tmp_path: Path, *, before: bool) -> None:
-    """In a new or an empty folder, readable for nobody else."""
+    """In a new or an empty folder, readable for nobody else; that one keeps its own mode."""
     folder = tmp_path / "files"
     if before:
         folder.mkdir(0o755)
     assert keep(folder, FILES) == folder
     assert (folder / "etc/web/a").read_bytes() == b"hush"
-    assert modes(folder) == {".": "0o700", "etc/web/a": "0o600", "etc/web/deep/run": "0o500"}
-    assert names_in(tmp_path) == ["files"]
+    assert modes(folder) == {".": "0o755" if before else "0o700", "etc/web/a": "0o600", "etc/web/deep/run": "0o500"}
+    assert stat.S_IMODE((folder / "etc").stat().st_mode) == 0o700
+    assert (names_in(tmp_path), names_in(folder)) == (["files"], ["etc"])
+
+
+def test_the_current_folder_stays_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--files .` in an empty folder: whoever stands in it sees the files, for it is no other one than before."""
+    monkeypatch.chdir(tmp_path)
+    before = tmp_path.stat().st_ino
+
+    assert keep(Path(), FILES) == tmp_path
+    assert (tmp_path.stat().st_ino, Path("etc/web/a").read_bytes()) == (before, b"hush")
+
+
+def test_what_comes_meanwhile_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that came to an empty folder while the files were written: it stays, and nothing else is there."""
+    real = Path.chmod
+
+    def intruded(self: Path, mode: int) -> None:
+        (tmp_path / "etc").mkdir(exist_ok=True)
+        real(self, mode)
+
+    monkeypatch.setattr(Path, "chmod", intruded)
+    with pytest.raises(InputError, match=r"FileNotWritable: \S+/etc: File exists"):
+        keep(tmp_path, {"a": File(b"", 0o644), **FILES})
+    assert names_in(tmp_path) == ["etc"]
+    assert names_in(tmp_path / "etc") == []
 
 
 @pytest.mark.parametrize("kind", ["full", "file", "dangling", "loop"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -27,6 +30,37 @@ with ends() as stop:
     print("asked", flush=True)
     time.sleep(600)
 """
+
+
+def test_what_follows_ctrl_c_begins_a_line() -> None:
+    """A terminal shows ^C where the cursor stands."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", TWICE])
+    seen = b""
+    for key, until in ((b"", b"waits"), (b"\x03", b"asked")):
+        os.write(terminal, key)
+        while until not in seen:
+            seen += os.read(terminal, 1000)
+    os.write(terminal, b"\x03")
+    with contextlib.suppress(OSError):  # EIO: nobody has it open any more
+        while os.read(terminal, 1000):
+            pass
+    os.waitpid(child, 0)
+    os.close(terminal)
+
+    assert seen.startswith(b"waits\r\n^C\r\nasked")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_elsewhere_no_line_is_added(number: signal.Signals) -> None:
+    """In a pipe there is nothing but what the command says."""
+    with subprocess.Popen([sys.executable, "-c", TWICE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "waits\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "asked\n"
+        process.kill()
 
 
 def test_a_signal_is_never_lost_in_its_own_lock() -> None:

@@ -324,7 +324,9 @@ def test_only_get_is_answered(method: str) -> None:
     assert (status, headers["allow"]) == (405, "GET")
 
 
-@pytest.mark.parametrize("path", ["/no", "/page.html", "/../pyproject.toml", "/static/page.css", "/routes.svg", "/routes.svg?target=a/b/c"])
+@pytest.mark.parametrize(
+    "path", ["/no", "/page.html", "/../pyproject.toml", "/static/page.css", "/routes.svg?target=web", "/routes.svg?target=a/b/c"]
+)
 def test_an_unknown_path_is_404(path: str) -> None:
     """There is the page, its three files and a picture of each target; no path leads elsewhere."""
     with served(OVERLAP) as url:

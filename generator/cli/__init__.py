@@ -6,6 +6,7 @@ states.py   how far each target and bridge is, for `status` and `apply`
 winner.py   who gets a request, for `explain` and `ui`
 holding.py  a connection that a command holds, and what it tells of it
 bridging.py what becomes of a bridge that a command makes
+target.py   `--target`: what a user writes -> a workload and its container
 waiting.py  looking again and again, with a deadline
 view.py     colour, line width, problems on standard error
 data.py     what `-o json` prints
@@ -108,6 +109,9 @@ class Bascule(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
+            from generator.cli import signals  # noqa: PLC0415  # not for --help
+
+            signals.newline()
             ctx.exit(_INTERRUPTED)
         except BrokenPipeError:
             _hush()

@@ -17,6 +17,7 @@ from generator.cli.status import PAINT as STATES
 from generator.cli.status import as_text
 from generator.cli.stream import Source, Stream, cluster_options
 from generator.cli.waiting import seconds, until
+from generator.cluster.relay import unheard
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, key_of, notes_over
 from generator.desired.waking import next_look
 from generator.errors import InputError, Problem
@@ -129,8 +130,7 @@ def apply(
         raise click.UsageError("--delete needs -f.")
     source = Source(filename, None, live=True, context=context, namespaces=namespace)
     given = source.given.usable().objects
-    now = replace(source, files=()).read().usable()
-    leader = live.leader(source.kube, now.now)
+    now, leader = _read(replace(source, files=()))
     if leader.holder and not filename:
         view.fail(f"an operator is running ({leader.holder}) and does this; `bascule status --watch` shows how far it is")
         ctx.exit(2)
@@ -138,7 +138,7 @@ def apply(
         view.fail(f"{leader.words}, and this does what one does: let it `get` Lease gefyra/bascule-operator")
         ctx.exit(2)
     asked = wishes(given, now.objects, delete=delete)
-    then = _without(now, asked) if delete else source.read().usable()
+    then = _without(now, asked) if delete else _read(source)[0]
     whose = concerned(judge(*(now if delete else then).judged()), asked) if filename else None
     if whose and not delete and (refused := [i.problem for i in whose.items if i.problem and i.problem.severity != "warning"]):
         view.complain(refused)
@@ -149,7 +149,7 @@ def apply(
     if not moves and not (whose and pending(whose.items)):
         view.show("nothing to do\n")
         ctx.exit(0)
-    view.show("".join(f"{line}\n" for line in (*(f"{SIGNS[w.op]} {w.key}" for w in writes), *counts(run))), PAINT)
+    view.show("".join(f"{line}\n" for line in (*(f"{SIGNS[w.op]} {w.key}" for w in writes), *counts(run, view.width()))), PAINT)
     if dry_run:
         ctx.exit(_tried(live.account(context, dry_run=True), writes, then))
     if not yes and view.is_asked() and not click.confirm("Go on?", err=True):
@@ -162,6 +162,13 @@ def apply(
         view.note(f"{leader.words}; one is waited for")
     watched = replace(source, files=(), namespaces=_spaces(source, now, then))
     ctx.exit(0 if _go_on(watched, whose, timeout) else 1)
+
+
+def _read(source: Source) -> tuple[Stream, live.Leader]:
+    """What is there now, and who leads. Where nobody does, nobody keeps the relay's report, and no bridge goes for what it says."""
+    stream = source.read().usable()
+    leader = live.leader(source.kube, stream.now)
+    return (stream if leader.holder != "" else replace(stream, objects=unheard(stream.objects))), leader
 
 
 class Concerned(NamedTuple):
@@ -235,8 +242,8 @@ def _go_on(source: Source, whose: Concerned | None, timeout: float) -> bool:
 
         def look() -> tuple[tuple[tuple[Target | Row, ...], str], list[str]]:
             nonlocal number
-            stream = source.read().usable()
-            writes = live.leader(source.kube, stream.now).holder == ""
+            stream, leader = _read(source)
+            writes = leader.holder == ""
             snapshot, desired = stream.judged()
             found = judge(snapshot, desired)
             items = whose.of(found) if whose else tuple(i for i in found.items if i.state in MOVING)

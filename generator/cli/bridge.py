@@ -68,7 +68,7 @@ def bridge(
     request that nobody else claims.
 
     \b
-      bascule bridge deployment/web --port 8080:3000 --header x-user=alice --path-prefix /api
+      bascule bridge deployment/web --port 8080:3000 --header x-user=alice
 
     First it is judged as `bascule check` would; what is refused is not written. Then each request that arrives is shown. Ctrl-C, a
     closed terminal and SIGTERM take the bridge down; a second Ctrl-C leaves that to the operator. If this machine vanishes, the

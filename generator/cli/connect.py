@@ -34,7 +34,7 @@ def connect(client: str | None, context: str | None, output: str) -> None:
     connect again the cluster answers.
 
     \b
-      bascule bridge deployment/web --port 8080:3000 --header x-user=alice --detach
+      bascule bridge deployment/web --port 8080:3000 --path-prefix /api --detach
       bascule connect
 
     Exit code 0 when it was ended; 2 if it cannot begin.

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from generator.asked.targets import template_of
-from generator.cli import asking, color_option, live, view
+from generator.cli import asking, color_option, folder, live, view
 from generator.cli import mounted as files_here
 from generator.cluster.selectors import matches
 from generator.cluster.snapshot import Key, Obj, is_ours, labels_of
@@ -50,7 +50,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command
 @click.argument("target")
 @click.option("-o", "--output", type=click.Choice(["dotenv", "json"]), default="dotenv", show_default=True)
-@click.option("--files", metavar="DIRECTORY", type=click.Path(path_type=Path), help="Write its mounted files there; new or empty.")
+@click.option("--files", metavar="DIRECTORY", callback=folder.named, help="Write its mounted files there; new or empty.")
 @_options
 def env(target: str, container: str | None, namespace: str | None, context: str | None, output: str, files: Path | None) -> None:
     """Print the environment of a container, as kubelet makes it.
@@ -99,7 +99,7 @@ def run(target: str, program: tuple[str, ...], container: str | None, namespace:
 
     \b
       bascule run deployment/web -- ./server --port 3000
-      bascule run deployment/web -- sh -c './server --config "$BASCULE_ROOT/etc/web/config.yaml"'
+      bascule run deployment/web -- sh -c './server "$BASCULE_ROOT/etc/web/conf"'
 
     Exit code: that of the program, 128 + N if signal N ended it; 2 if there is no such container or program.
     """

@@ -9,7 +9,8 @@ from typing import Any, Final
 import click
 
 from generator.cli import data, view
-from generator.cli.stream import Stream, input_options, resolve, target_option
+from generator.cli.stream import Stream, input_options
+from generator.cli.target import resolve, target_option
 from generator.cli.winner import Considered, Explanation, explain_request
 from generator.cluster.snapshot import Snapshot
 from generator.desired.generate import Desired
@@ -71,11 +72,10 @@ def _headers(_: click.Context, __: click.Parameter, lines: tuple[str, ...]) -> l
 
 
 def who_gets(
-    snapshot: Snapshot, desired: Desired, target: str, port: int, method: str, url: str, headers: Iterable[tuple[str, str]]
+    snapshot: Snapshot, desired: Desired, target: str | None, port: int, method: str, url: str, headers: Iterable[tuple[str, str]]
 ) -> tuple[Explanation, str]:
-    """Who gets a request, and the request in words. target: as `--target` takes it. Raises InputError."""
-    claims = desired.intent.claims
-    key, container = resolve(snapshot, target, lambda workload: claims.get(workload, ()))
+    """Who gets a request, and the request in words. target: as `--target` takes it, None for the only one. Raises InputError."""
+    key, container = resolve(snapshot, desired.intent.targets.values(), target)
     found = explain_request(snapshot, desired, (key, container), port, method, url, headers)
     return found, f"{method} {url} on port {port} of {key}, container {container}"
 
@@ -90,14 +90,14 @@ def who_gets(
 )
 @input_options
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def explain(stream: Stream, method: str, url: str, target: str, port: int, headers: list[tuple[str, str]], output: str) -> None:
+def explain(stream: Stream, method: str, url: str, target: str | None, port: int, headers: list[tuple[str, str]], output: str) -> None:
     """Say which bridge gets a request, by which rule, and why the others do not.
 
     URL may be a path. The answer is that of the carrier once its configuration is in force; `not yet` says when it is not.
 
     \b
-      bascule explain GET /api/objects/5 -H 'owner: john' \\
-        --target shop/deployment/web --port 8080 -f shop.yaml -f bridges.yaml
+      bascule explain GET /api/objects/5 -H 'owner: john' --port 8080
+      bascule explain GET /bob --target deployment/web --port 8080 -f shop.yaml
 
     Exit code 0, whoever answers; 2 if the input cannot be used.
     """

@@ -11,12 +11,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import click
+
 from generator import names
 from generator.cluster.snapshot import Key
 from generator.errors import InputError, Problem
 
 INDEX = ".bascule-files"
 _PART = ".bascule-part"
+
+
+def named(_: click.Context, __: click.Parameter, given: str | None) -> Path | None:
+    """The folder that an option names. A callback of click."""
+    if given is not None and (not given or "\0" in given):
+        raise click.BadParameter(f"{given!r} is no folder's name, as in ./files")
+    return None if given is None else Path(given)
 
 
 def file_name(key: Key) -> str:

@@ -8,9 +8,10 @@ import click
 
 from generator import graph as drawing
 from generator.cli import data, view
-from generator.cli.stream import Stream, input_options, resolve, target_option
+from generator.cli.stream import Stream, input_options
+from generator.cli.target import resolve, target_option
 from generator.cli.winner import takes_no_part
-from generator.cluster.snapshot import Key, Snapshot
+from generator.cluster.snapshot import Snapshot
 from generator.graph import Graph
 from generator.simulate import fold
 
@@ -38,11 +39,10 @@ def as_data(found: Graph) -> dict[str, Any]:
     }
 
 
-def target_graph(stream: Stream, target: str) -> Graph:
-    """The routes of a target as they are when the steps of `plan` are done. Raises InputError."""
+def target_graph(stream: Stream, target: str | None) -> Graph:
+    """The routes of a target, None for the only one, as they are when the steps of `plan` are done. Raises InputError."""
     snapshot, desired = stream.judged()
-    claims = desired.intent.claims
-    at: tuple[Key, str] = resolve(snapshot, target, lambda workload: claims.get(workload, ()))
+    at = resolve(snapshot, desired.intent.targets.values(), target)
     run = fold(stream.objects, stream.now)
     end = Snapshot.of(run.end, run.now)
     return drawing.routes(end, run.desired, at, takes_no_part(end, run.desired, at))
@@ -52,13 +52,13 @@ def target_graph(stream: Stream, target: str) -> Graph:
 @target_option
 @input_options
 @click.option("-o", "--output", type=click.Choice(["mermaid", "svg", "json"]), default="mermaid", show_default=True)
-def graph(stream: Stream, target: str, output: str) -> None:
+def graph(stream: Stream, target: str | None, output: str) -> None:
     """Draw the routes of a target: client, Services, carriers, bridges with their rules, shadows.
 
     They are drawn as they are when all steps of `bascule plan` are done.
 
     \b
-      bascule graph --target shop/deployment/web -o svg -f shop.yaml -f bridges.yaml > routes.svg
+      bascule graph --target deployment/web -o svg > routes.svg
 
     Exit code 0; 2 if the input cannot be used.
     """

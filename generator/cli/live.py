@@ -41,6 +41,11 @@ class Leader(NamedTuple):
     seconds: float = 0.0
 
     @property
+    def runs(self) -> str:
+        """Whether an operator runs, as the status of a condition in Kubernetes: True, False or Unknown."""
+        return "Unknown" if self.holder is None else str(bool(self.holder))
+
+    @property
     def words(self) -> str:
         """For a person."""
         if self.holder is None:

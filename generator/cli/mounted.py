@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -22,21 +23,43 @@ _PASSED_ON: Final = (*_TYPED, "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 def keep(folder: Path, files: Mapping[str, File]) -> Path:
-    """Write all files below a new or empty folder, or nothing; its absolute path. Raises InputError (FileNotWritable)."""
+    """Write all files below a new or empty folder, or nothing; its absolute path. Raises InputError (FileNotWritable).
+
+    An empty folder stays the one that it is, for it may be somebody's current one, and takes up the files.
+    """
     try:
         folder = folder.resolve()
-        if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        there = os.path.lexists(folder)
+        if there and not (folder.is_dir() and not any(folder.iterdir())):
             cure = "Remove it, or give a folder that is new or empty."
             raise InputError(Problem("FileNotWritable", str(folder), "is there and is no empty folder", cure))
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".bascule-", dir=folder.parent) as beside:
+        with tempfile.TemporaryDirectory(prefix=".bascule-", dir=folder if there else folder.parent) as beside:
             whole = Path(beside, "files")
             whole.mkdir(0o700)
             _lay(whole, files)
-            whole.replace(folder)  # takes the place of an empty folder, and of no other
+            if there:
+                _move(whole, folder)
+            else:
+                whole.rename(folder)
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
         raise _unwritable(folder, error) from error
     return folder
+
+
+def _move(whole: Path, folder: Path) -> None:
+    """What is in one folder into another one: all of it, or nothing, where one of its names has come to be there."""
+    moved: list[str] = []
+    try:
+        for name in sorted(path.name for path in whole.iterdir()):
+            if os.path.lexists(folder / name):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder / name))
+            (whole / name).rename(folder / name)
+            moved.append(name)
+    except OSError:
+        for name in moved:
+            (folder / name).rename(whole / name)
+        raise
 
 
 def run(path: str, program: tuple[str, ...], variables: Mapping[str, str], files: Mapping[str, File]) -> int:
@@ -76,7 +99,7 @@ def _laid(files: Mapping[str, File]) -> Iterator[str]:
 
 
 def _lay(root: Path, files: Mapping[str, File]) -> None:
-    """Into an empty folder that nobody else may enter. Owners may always read; what group and others might is not taken over."""
+    """Into an empty folder, for nobody else to enter. Owners may always read; what group and others might is not taken over."""
     for name, file in files.items():
         path = root / name
         if not path.is_relative_to(root):
@@ -85,6 +108,8 @@ def _lay(root: Path, files: Mapping[str, File]) -> None:
         path.touch(0o600, exist_ok=False)
         path.write_bytes(file.content)
         path.chmod(file.mode & 0o700 | 0o400)
+    for path in filter(Path.is_dir, root.iterdir()):
+        path.chmod(0o700)
 
 
 def _unwritable(folder: Path, error: Exception) -> InputError:

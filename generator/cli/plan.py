@@ -31,7 +31,7 @@ def as_text(run: Run, problems: Iterable[Problem], columns: int) -> str:
     if not changes and run.converged:
         lines = ["nothing to do", *_states(run, columns)]
     else:
-        lines = [*counts(run), ""]
+        lines = [*counts(run, columns), ""]
         for number, step in enumerate(run.steps, 1):
             lines += step_lines(number, step.changes, columns)
         lines += ["", *_end(run, columns)]
@@ -40,11 +40,12 @@ def as_text(run: Run, problems: Iterable[Problem], columns: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def counts(run: Run) -> tuple[str, str]:
+def counts(run: Run, columns: int) -> list[str]:
     """What all steps write, and how many there are."""
     steps = f"{len(run.steps)} step{'s' * (len(run.steps) != 1)}"
     pace = f", about {seconds(run):.0f} seconds; containers that start slowly add their time" if len(run.steps) > 1 else ""
-    return summary_line(s.changes for s in run.steps), steps + pace
+    lines = (summary_line(s.changes for s in run.steps), steps + pace)
+    return [part for line in lines for part in view.wrapped(line, "  ", columns, "")]
 
 
 def as_data(kind: str, run: Run, problems: Iterable[Problem]) -> dict[str, Any]:

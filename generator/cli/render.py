@@ -49,15 +49,13 @@ def as_nginx(objects: Iterable[Obj]) -> str:
 @click.command
 @input_options
 @click.option("-o", "--output", type=click.Choice(_OUTPUTS), default="yaml", show_default=True, help="nginx: the carriers' nginx.conf.")
-@click.option("--output-dir", metavar="DIR", type=click.Path(path_type=Path), help="Write one YAML file per object instead: all, or none.")
+@click.option("--output-dir", metavar="DIR", callback=folder.named, help="Write one YAML file per object instead: all, or none.")
 def render(stream: Stream, output: str, output_dir: Path | None) -> None:
     """Print everything that should exist now.
 
     These are whole objects: those that bascule makes, and the Pods, bridges and mounts that it patches. The same input gives
     the same bytes. Warnings and refusals go to standard error. Exit code 0; 2 if the input cannot be used.
     """
-    if output_dir is not None and not output_dir.name:
-        raise click.UsageError("--output-dir is empty; name a folder.")
     if output_dir and output != "yaml":
         raise click.UsageError(f"--output-dir writes YAML files; leave out -o {output}.")
     _, desired = stream.judged()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,16 @@ from queue import SimpleQueue
 from typing import Final
 
 _ENDS: Final = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+def newline() -> None:
+    """On a terminal, leave the line on which it shows ^C, as click does where it ends a command."""
+    for stream in (sys.stderr, sys.stdout):
+        if stream is not None and stream.isatty():
+            with contextlib.suppress(OSError):
+                stream.write("\n")
+                stream.flush()
+            return
 
 
 @contextmanager
@@ -29,7 +41,8 @@ def ends() -> Iterator[threading.Event]:
         came.put(number)
 
     def wait() -> None:
-        came.get()
+        if came.get() == signal.SIGINT:
+            newline()
         stop.set()
 
     threading.Thread(target=wait, name="signals", daemon=True).start()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from generator import names
@@ -90,15 +91,36 @@ class _View(NamedTuple):
         return str(self.written.get(key, {}).get("state") or "TERMINATING")
 
 
-def judge(snapshot: Snapshot, desired: Desired, leader: live.Leader | None = None, only: Sequence[str] = ()) -> Status:
-    """The state of everything, or of the bridges and mounts that are named."""
+def judge(snapshot: Snapshot, desired: Desired, leader: live.Leader | None = None) -> Status:
+    """The state of everything."""
     seen = _View(snapshot, desired, {key_of(o): o for o in desired.objects if o["kind"].lower() in OUR_KINDS})
     bridges = [_bridge(seen, obj) for obj in snapshot.controls if key_of(obj).kind == "GefyraBridge"]
     targets = sorted(_targets(seen), key=lambda t: t.written)
-    if only:
-        bridges = [b for b in bridges if b.name in only]
-        targets = [t for t in targets if t.mount in only or t.written in {b.written for b in bridges}]
     return Status(tuple(targets), tuple(bridges), snapshot.now, leader)
+
+
+def narrowed(found: Status, only: Sequence[str]) -> Status:
+    """The bridges and mounts that are named, with the targets of these bridges; everything if none is."""
+    if not only:
+        return found
+    bridges = tuple(b for b in found.bridges if b.name in only)
+    targets = tuple(t for t in found.targets if t.mount in only or t.written in {b.written for b in bridges})
+    return replace(found, targets=targets, bridges=bridges)
+
+
+def absent(found: Status, only: Sequence[str]) -> list[Problem]:
+    """What is wrong with each name that is of no bridge and no mount, with those that are spelt like it."""
+    there = sorted({*(b.name for b in found.bridges), *(t.mount for t in found.targets if t.mount)})
+    return [
+        Problem(
+            "TargetUnknown",
+            "NAME",
+            f"no bridge or mount is called {name!r}",
+            f"Did you mean {' or '.join(near)}?" if (near := get_close_matches(name, there)) else "`bascule status` shows all there are.",
+        )
+        for name in dict.fromkeys(only)
+        if name not in there
+    ]
 
 
 def _targets(seen: _View) -> Iterator[Target]:

@@ -8,11 +8,11 @@ from typing import Any, Final
 import click
 
 from generator.cli import data, live, view
-from generator.cli.states import Row, Status, judge, pending
+from generator.cli.states import Row, Status, absent, judge, narrowed, pending
 from generator.cli.stream import Source, source_options
 from generator.cli.waiting import again, seconds, until
 from generator.cluster.times import seconds_between
-from generator.errors import Problem
+from generator.errors import InputError, Problem
 
 PAINT: Final[view.Paint] = {
     r"[A-Z]+(?:  +[A-Z]+)+": {"bold": True},
@@ -88,6 +88,7 @@ def as_data(found: Status) -> dict[str, Any]:
     return data.envelope(
         "Status",
         operator=(found.leader.holder or None) if found.leader else None,
+        operatorRuns=found.leader.runs if found.leader else "Unknown",
         targets=[
             {
                 "target": t.written,
@@ -120,10 +121,18 @@ def as_data(found: Status) -> dict[str, Any]:
     )
 
 
-def look(source: Source, only: Sequence[str] = ()) -> Status:
+def look(source: Source) -> Status:
     """The status of now. Raises InputError."""
     stream = source.read().usable()
-    return judge(*stream.judged(), live.leader(source.kube, stream.now) if source.of_cluster else None, only)
+    return judge(*stream.judged(), live.leader(source.kube, stream.now) if source.of_cluster else None)
+
+
+def _named(source: Source, only: Sequence[str]) -> Status:
+    """Of the bridges and mounts that are named; one that is not there may be gone, or come, and is told once."""
+    found = look(source)
+    for problem in absent(found, only):
+        source.warn(f"{problem.message}; {problem.cure}")
+    return narrowed(found, only)
 
 
 @click.command
@@ -143,7 +152,7 @@ def status(ctx: click.Context, source: Source, only: tuple[str, ...], watch: boo
     step (>), or what it waits for (.). The states are those that the cluster shows now, whatever is written in the objects. NAME is
     a bridge or a mount.
 
-    Exit code 0; 1 if --wait has waited in vain; 2 if the input cannot be used.
+    Exit code 0; 1 if --wait has waited in vain; 2 if the input cannot be used, or nothing is called NAME.
     """
     if (watch or wait) and not source.of_cluster:
         raise click.UsageError(f"--{'watch' if watch else 'wait'} needs a cluster; leave out -f, or add --live.")
@@ -152,11 +161,14 @@ def status(ctx: click.Context, source: Source, only: tuple[str, ...], watch: boo
     if watch:
         _watch(source, only, output)
     elif wait:
-        found, done = until(lambda: _waiting(look(source, only)), timeout)
+        found, done = until(lambda: _waiting(_named(source, only)), timeout)
         _show(found, output)
         ctx.exit(0 if done else 1)
     else:
-        _show(look(source, only), output)
+        found = look(source)
+        if problems := absent(found, only):
+            raise InputError(*problems)
+        _show(narrowed(found, only), output)
 
 
 def _waiting(found: Status) -> tuple[Status, list[str]]:
@@ -174,7 +186,7 @@ def _watch(source: Source, only: Sequence[str], output: str) -> None:
     """Until interrupted: on a terminal the screen again with each change, elsewhere what has changed below what was."""
     before: object = None
     drawn = view.is_screen() and output == "text"
-    for found in again(lambda: look(source, only)):
+    for found in again(lambda: _named(source, only)):
         shown = as_text(found, view.width()) if drawn else as_data(found)
         if shown != before:
             if drawn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,17 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from generator.asked.targets import template_of
-from generator.asked.values import workload
 from generator.cli import color_option, live, view
 from generator.cluster.shape import misshapen
-from generator.cluster.snapshot import WORKLOAD_KINDS, Key, Obj, Snapshot
+from generator.cluster.snapshot import Obj, Snapshot
 from generator.cluster.times import after, parse
 from generator.desired.generate import Desired, generate
 from generator.errors import InputError, Problem
 from generator.names import API_VERSION, CONTROL_NAMESPACE
 from generator.text import reading as text
-from generator.text.walk import Place
 
 if TYPE_CHECKING:
     from generator.live.kube import Kube
@@ -51,10 +48,14 @@ class Stream:
             raise InputError(*self.problems)
         return self
 
-    def judged(self) -> tuple[Snapshot, Desired]:
-        """The snapshot and what should exist. Raises InputError if the input cannot be used."""
+    def reported(self) -> tuple[Snapshot, Desired]:
+        """The snapshot and what should exist, with whatever is wrong with it. Raises InputError if the input cannot be read."""
         snapshot = Snapshot.of(self.usable().objects, self.now)
-        desired = generate(snapshot)
+        return snapshot, generate(snapshot)
+
+    def judged(self) -> tuple[Snapshot, Desired]:
+        """The same. Raises InputError also if a bridge or mount in it cannot be used."""
+        snapshot, desired = self.reported()
         if fatal := [p for p in desired.problems if p.severity == "input"]:
             raise InputError(*fatal)
         return snapshot, desired
@@ -117,16 +118,17 @@ class Source:
         from generator.live import reading  # noqa: PLC0415  # only when a cluster is read
 
         with live.patience(f"reading {self.kube.server}") as step, live.answers(self.kube):
-            return reading.read(self.kube, self.namespaces or None, asked, warn=self._warn, step=step)
+            return reading.read(self.kube, self.namespaces or None, asked, warn=self.warn, step=step)
 
     def traces(self) -> tuple[Obj, ...]:
         """All that may be left of bascule in the cluster, or in the namespaces that are given. Raises InputError."""
         from generator.live import reading  # noqa: PLC0415  # only when a cluster is read
 
         with live.patience(f"reading {self.kube.server}") as step, live.answers(self.kube):
-            return reading.traces(self.kube, self.namespaces or None, warn=self._warn, step=step)
+            return reading.traces(self.kube, self.namespaces or None, warn=self.warn, step=step)
 
-    def _warn(self, text_: str) -> None:
+    def warn(self, text_: str) -> None:
+        """Tell it once, on standard error."""
         if text_ not in self.said:
             self.said.add(text_)
             view.note(text_)
@@ -183,12 +185,6 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return source_options(command)
 
 
-def target_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--target`."""
-    text_ = "Which container, as in shop/deployment/web or shop/deploy/web/app."
-    return click.option("--target", metavar="NAMESPACE/KIND/NAME[/CONTAINER]", required=True, help=text_)(function)
-
-
 def _objects(name: str) -> tuple[list[Obj], tuple[Problem, ...], str]:
     """The objects of a file, what is wrong with it, and the time that its first line names, "" if it names none."""
     source = "stdin" if name == "-" else name
@@ -204,44 +200,3 @@ def _objects(name: str) -> tuple[list[Obj], tuple[Problem, ...], str]:
         return [], (Problem("NotAnObject", source, "the input is empty", cure),), ""
     noted = _NOW.match(raw)
     return (*text.read(raw, source), noted[1].decode(errors="replace") if noted else "")
-
-
-def resolve(snapshot: Snapshot, written: str, claimed: Callable[[Key], Iterable[str]]) -> tuple[Key, str]:
-    """`NAMESPACE/KIND/NAME[/CONTAINER]` as a workload of the snapshot and one of its containers. Raises InputError.
-
-    claimed: containers of a workload that are bridged; when there is one, it need not be named.
-    """
-    place = Place("--target", [])
-    parts = written.split("/")
-    if len(parts) not in (3, 4) or not all(parts):
-        message = f"{written!r} is not NAMESPACE/KIND/NAME[/CONTAINER]"
-        place.report("TargetUnknown", message, "Write shop/deployment/web or shop/deploy/web/app.")
-        raise InputError(*place.problems)
-    ref = workload(place, f"{parts[1]}/{parts[2]}", parts[0], "".join(parts[3:]))
-    if ref is None:
-        raise InputError(*place.problems)
-    key = Key(ref.kind, ref.namespace, ref.name)
-    obj = snapshot.space(ref.namespace).get(ref.kind, ref.name)
-    if obj is None:
-        there = [
-            f"{ref.namespace}/{k.lower()}/{o['metadata']['name']}"
-            for k in WORKLOAD_KINDS[:3]
-            for o in snapshot.space(ref.namespace).all(k)[:4]
-        ]
-        message = f"{key} is not in the stream (there in {ref.namespace}: {', '.join(there) or 'none'})"
-        place.report("TargetUnknown", message, "Correct the name, or add the object to the stream.")
-        raise InputError(*place.problems)
-    known = [c["name"] for c in template_of(obj)["spec"]["containers"]]
-    bridged = sorted(set(claimed(key)) & set(known))
-    if ref.container in known:
-        return key, ref.container
-    if not ref.container and len(known) == 1:
-        return key, known[0]
-    if not ref.container and len(bridged) == 1:
-        return key, bridged[0]
-    cure = f"Write {'/'.join(parts[:3])}/{known[0]}; there are {', '.join(known)}."
-    if ref.container:
-        place.report("TargetUnknown", f"{key} has no container {ref.container!r}", cure)
-    else:
-        place.report("ContainerAmbiguous", f"{key} has {len(known)} containers and none is named", cure)
-    raise InputError(*place.problems)

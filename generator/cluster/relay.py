@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from generator import names
-from generator.cluster.snapshot import Key, Snapshot
+from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.times import parse, written
 
 REPORT: Final = Key("ConfigMap", names.CONTROL_NAMESPACE, names.RELAY)
@@ -43,6 +43,11 @@ def relay_of(snapshot: Snapshot) -> Relay | None:
         return None
     data = report.get("data") or {}
     return Relay(_address(data.get("address", "")), frozenset(map(int, filter(_port, data.get("listening", "").split()))), away_of(data))
+
+
+def unheard(objects: Iterable[Obj]) -> tuple[Obj, ...]:
+    """The objects with nobody away for long by the report, as where nobody keeps it: whoever was away may be back."""
+    return tuple({**o, "data": {**(o.get("data") or {}), "away": "{}"}} if key_of(o) == REPORT else o for o in objects)
 
 
 def port_at(endpoint: str) -> int:
