@@ -137,7 +137,8 @@ def _plugin(entry: Entry) -> Obj:
     words = [text(a) for a in args] if isinstance(args, list) else [None]
     if None in words:
         wrong(place.field("args"), "it is not a list of texts", example)
-    pairs = [(text(e.get("name")), text(e.get("value"))) for e in env if isinstance(e, dict)] if isinstance(env, list) else []
+    env = env if isinstance(env, list) else [None]
+    pairs = [(text(e.get("name")), text(e.get("value"))) for e in env if isinstance(e, dict)]
     if len(pairs) != len(env) or not all(name and "=" not in name and value is not None for name, value in pairs):
         wrong(place.field("env"), "it is not a list of names and values", "An example: env: [{name: AWS_PROFILE, value: dev}]")
     return {
