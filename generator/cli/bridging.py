@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from generator.cli import asking, holding, live
-from generator.cli.apply import Concerned, put, wishes
 from generator.cli.states import Target, judge, pending
 from generator.cli.stream import Source, clock
+from generator.cli.wishes import Concerned, put, wishes
 from generator.cluster.snapshot import Key, Obj, annotations_of, key_of
 from generator.errors import InputError
 from generator.names import AWAY_GRACE
