@@ -5,10 +5,12 @@ A watcher only looks. What is no HTTP, or what it cannot follow, makes it silent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple, Protocol
+import re
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from math import inf
+from typing import Final, NamedTuple, Protocol, TypeVar
 
-import h11
 from hpack import Decoder
 from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, RstStreamFrame
 
@@ -16,6 +18,14 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client of HTTP/2 begins with (RFC 9113, 3.4)."""
 _MOST: Final = 1024 * 1024
 """Bytes of one head that are still read."""
+_UNANSWERED: Final = 100
+"""Requests of HTTP/1.1 that may wait for their answers: a carrier sends the next after the answer."""
+_LINE, _BLANK = re.compile(rb"\n"), re.compile(rb"\n\r?\n")
+_REQUEST: Final = re.compile(rb"(?:\r?\n)*([!-~]+) ([^\x00-\x20]+) HTTP/1\.\d\r?\n")
+_ANSWER: Final = re.compile(rb"HTTP/1\.\d ([1-9]\d\d)[ \r\n]")
+_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*(\d+)[ \t]*\r?\n", re.IGNORECASE)
+_CODING: Final = re.compile(rb"\ntransfer-encoding:([^\n]*)\n", re.IGNORECASE)
+_CHUNK: Final = re.compile(rb"([0-9a-f]+)[ \t]*[;\r\n]", re.IGNORECASE)
 
 
 class Seen(NamedTuple):
@@ -28,8 +38,10 @@ class Seen(NamedTuple):
 
 
 class _Protocol(Protocol):
-    def sent(self, data: bytes, now: float) -> Iterator[Seen]: ...
-    def answered(self, data: bytes, now: float) -> Iterator[Seen]: ...
+    seen: list[Seen]
+
+    def sent(self, data: bytes, now: float) -> None: ...
+    def answered(self, data: bytes, now: float) -> None: ...
 
 
 class Watcher:
@@ -48,86 +60,137 @@ class Watcher:
                 return ()
             self._protocol = _Http2() if self._begun.startswith(_PREFACE) else _Http1()
             data, self._begun = self._begun.removeprefix(_PREFACE), b""
-        return self._follow(lambda protocol: protocol.sent(data, now)) if data else ()
+        return self._follow(self._protocol.sent if self._protocol else None, data, now) if data else ()
 
     def answered(self, data: bytes, now: float) -> tuple[Seen, ...]:
         """A piece of what the user's process answers: the requests that are answered with it."""
-        return self._follow(lambda protocol: protocol.answered(data, now)) if data else ()
+        return self._follow(self._protocol.answered if self._protocol else None, data, now) if data else ()
 
-    def _follow(self, look: Callable[[_Protocol], Iterator[Seen]]) -> tuple[Seen, ...]:
-        if self._protocol is None or self._silent:
-            self._silent = self._silent or self._protocol is None
+    def _follow(self, look: Callable[[bytes, float], None] | None, data: bytes, now: float) -> tuple[Seen, ...]:
+        if not self._protocol or not look:
+            self._silent = True
             return ()
+        seen = self._protocol.seen = []
         try:
-            return tuple(look(self._protocol))
+            look(data, now)
         except Exception:  # noqa: BLE001  # whatever a decoder says of bytes that are not its own
             self._silent, self._protocol = True, None
-            return ()
+        return tuple(seen)
+
+
+_T = TypeVar("_T")
+_Reading = Generator[None, bytes, _T]
+"""Is sent each piece of one direction, and goes on as far as it reaches."""
 
 
 class _Http1:
-    """Two ends that tell each other what they read: each knows then, as the real ones do, where a message ends."""
+    """Each direction is read for itself (RFC 9112); an answer belongs to the oldest request that has none."""
 
     def __init__(self) -> None:
-        self._process = h11.Connection(h11.SERVER, max_incomplete_event_size=_MOST)
-        self._carrier = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST)
-        self._asked = ("", "", 0.0)
+        self._asked = deque[tuple[str, str, float]]()
+        self._now, self.seen = 0.0, list[Seen]()
+        self._inward, self._outward = self._requests(), self._answers()
+        next(self._inward)
+        next(self._outward)
 
-    def sent(self, data: bytes, now: float) -> Iterator[Seen]:
-        self._process.receive_data(data)
-        return self._read(now)
+    def sent(self, data: bytes, now: float) -> None:
+        self._now = now
+        self._inward.send(data)
 
-    def answered(self, data: bytes, now: float) -> Iterator[Seen]:
-        self._carrier.receive_data(data)
-        return self._read(now)
+    def answered(self, data: bytes, now: float) -> None:
+        self._now = now
+        self._outward.send(data)
 
-    def _read(self, now: float) -> Iterator[Seen]:
+    def _requests(self) -> _Reading[None]:
+        kept = bytearray()
+        while len(self._asked) < _UNANSWERED:
+            head = yield from _until(_BLANK, kept)
+            method, target = _begins(_REQUEST, head).groups()
+            self._asked.append((_text(method), _text(target), self._now))
+            yield from _body(head, kept, 0)
+
+    def _answers(self) -> _Reading[None]:
+        kept = bytearray()
         while True:
-            for event in _events(self._process):
-                if isinstance(event, h11.Request):
-                    self._asked = event.method.decode(), event.target.decode(), now
-                self._carrier.send_with_data_passthrough(event)
-            for event in _events(self._carrier):
-                if isinstance(event, h11.Response) or (isinstance(event, h11.InformationalResponse) and event.status_code == 101):
-                    method, target, since = self._asked
-                    yield Seen(method, target, event.status_code, now - since)
-                self._process.send_with_data_passthrough(_newer(event))
-            if (self._process.our_state, self._process.their_state) != (h11.DONE, h11.DONE):
-                return
-            self._process.start_next_cycle()
-            self._carrier.start_next_cycle()
+            head = yield from _until(_BLANK, kept)
+            status = int(_begins(_ANSWER, head)[1])
+            if status < 200 and status != 101:
+                continue
+            method, target, since = self._asked.popleft()
+            self.seen.append(Seen(method, target, status, self._now - since))
+            if status == 101:  # from here it is another protocol, both ways
+                self._inward = _past(inf, bytearray())
+                next(self._inward)
+                yield from _past(inf, kept)
+            elif method != "HEAD" and status not in (204, 304):
+                yield from _body(head, kept, inf)
 
 
-def _events(end: h11.Connection) -> Iterator[h11.Event]:
-    while not isinstance(event := end.next_event(), type | h11.ConnectionClosed):
-        yield event
+def _until(end: re.Pattern[bytes], kept: bytearray) -> _Reading[bytes]:
+    """Everything up to the end of `end`. kept: what has come and is not read."""
+    at = 0
+    while not (found := end.search(kept, at)):
+        if len(kept) > _MOST:
+            raise ValueError("a head without an end")
+        at = max(0, len(kept) - 2)
+        kept += yield
+    part = bytes(kept[: found.end()])
+    del kept[: found.end()]
+    return part
 
 
-def _newer(event: h11.Event) -> h11.Event:
-    """The answer of an HTTP/1.0 server in HTTP/1.1, the only one that h11 says itself."""
-    if isinstance(event, h11.Response) and event.http_version != b"1.1":
-        return h11.Response(status_code=event.status_code, headers=[*event.headers, (b"connection", b"close")])
-    return event
+def _past(size: float, kept: bytearray) -> _Reading[None]:
+    """So many bytes are left out, without a copy of those that are still to come."""
+    here = int(min(size, len(kept)))
+    del kept[:here]
+    size -= here
+    while size > 0:
+        piece = yield
+        kept += piece[int(min(size, len(piece))) :]
+        size -= len(piece)
+
+
+def _body(head: bytes, kept: bytearray, unsaid: float) -> _Reading[None]:
+    """The body of a message is left out. unsaid: its size where the head gives none (RFC 9112, 6.3)."""
+    coding = _CODING.search(head)
+    if coding and coding[1].strip().lower().endswith(b"chunked"):
+        while size := int(_begins(_CHUNK, (yield from _until(_LINE, kept)))[1], 16):
+            yield from _past(size, kept)
+            yield from _until(_LINE, kept)
+        while (yield from _until(_LINE, kept)).strip():  # trailers
+            pass
+    elif coding:
+        yield from _past(inf, kept)
+    elif length := _LENGTH.search(head):
+        yield from _past(int(length[1]), kept)
+    else:
+        yield from _past(unsaid, kept)
+
+
+def _begins(pattern: re.Pattern[bytes], data: bytes) -> re.Match[bytes]:
+    if found := pattern.match(data):
+        return found
+    raise ValueError("no HTTP")
 
 
 class _Http2:
     def __init__(self) -> None:
+        self.seen = list[Seen]()
         self._asked: dict[int, tuple[str, str, float]] = {}
         self._inward, self._outward = _Heads(), _Heads()
 
-    def sent(self, data: bytes, now: float) -> Iterator[Seen]:
+    def sent(self, data: bytes, now: float) -> None:
         for stream, head in self._inward.read(data):
             if head is None:
                 self._asked.pop(stream, None)
             elif ":method" in head:
                 self._asked[stream] = head[":method"], head.get(":path", ""), now
-        yield from ()
 
-    def answered(self, data: bytes, now: float) -> Iterator[Seen]:
+    def answered(self, data: bytes, now: float) -> None:
         for stream, head in self._outward.read(data):
             status = int(head.get(":status", "0")) if head else 0
             if (head is None or status >= 200) and (asked := self._asked.pop(stream, None)) and head:
-                yield Seen(*asked[:2], status, now - asked[2])
+                self.seen.append(Seen(*asked[:2], status, now - asked[2]))
 
 
 class _Heads:

@@ -15,10 +15,14 @@ from tests.session_lab import kube
 
 
 class Api:
-    """objects: by path. before: called with each request's method and path; what it returns, if not 0, is the status of the answer."""
+    """objects: by path. callers: the other end of each connection.
+
+    before: called with each request's method and path; what it returns, if not 0, is the status of the answer.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, Obj] = {}
+        self.callers: set[tuple[str, int]] = set()
         self.before: Callable[[str, str], int] = lambda _method, _path: 0
         self.kube: Kube
 
@@ -56,6 +60,7 @@ def small_api() -> Iterator[Api]:
         protocol_version = "HTTP/1.1"
 
         def _any(self) -> None:
+            api.callers.add(self.client_address)
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, body = api.answer(self.command, self.path.partition("?")[0], json.loads(sent or b"{}"))
             data = json.dumps(body).encode()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from generator.cli.apply import DEFAULTS as KNOWN
+from generator.cli.wishes import DEFAULTS as KNOWN
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj
 from generator.live.failures import Invalid
 from generator.live.kube import Kube, path

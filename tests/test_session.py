@@ -193,7 +193,7 @@ def late(server: Sshd, public: str, answers: list[Exception]) -> Callable[[], Ac
 def test_what_is_not_granted_yet(server: Sshd, state: Path, process: int) -> None:
     """The operator takes its time, and the API server fails once: it waits, says for what, and connects."""
     public, port = session.public_key(state), free_port()
-    answers: list[Exception] = [NotYet("the operator"), NotYet("the operator"), Unreachable("no answer")]
+    answers: list[Exception] = [*3 * [NotYet("the operator")], Unreachable("no answer")]
 
     with running(state, late(server, public, answers)) as (made, said):
         made.want({port: process})
@@ -204,7 +204,7 @@ def test_what_is_not_granted_yet(server: Sshd, state: Path, process: int) -> Non
 def test_whatever_goes_wrong_it_goes_on(server: Sshd, state: Path, process: int) -> None:
     """Also what nobody thought of: it is said, and tried again."""
     public, port = session.public_key(state), free_port()
-    answers: list[Exception] = [KeyError("user"), KeyError("user"), OSError("no room"), session.NoSsh("there is no ssh")]
+    answers: list[Exception] = [*3 * [KeyError("user")], OSError("no room"), session.NoSsh("there is no ssh")]
 
     with running(state, late(server, public, answers)) as (made, said):
         made.want({port: process})

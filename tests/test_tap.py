@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 
 import pytest
 from hypothesis import given
@@ -22,11 +24,23 @@ PIECES = st.lists(
     st.binary(min_size=1, max_size=5000) | st.sampled_from([REQUEST, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HT", bytes(300_000)]),
     max_size=8,
 )
+KERNEL = 128 * 1024 * 1024
+"""Bytes that the buffers of two connections on loopback cannot hold."""
 
 
 def dial(port: int) -> socket.socket:
     """A connection that fails rather than waits for ever."""
     return socket.create_connection(("127.0.0.1", port), PATIENCE)
+
+
+def ask(made: socket.socket, path: str) -> None:
+    """One request to `hello`, answered whole."""
+    made.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    found = b""
+    while not found.endswith(b"hello"):
+        piece = made.recv(1000)
+        assert piece, "cut off"
+        found += piece
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +50,23 @@ def echoing() -> Iterator[int]:
         yield tap
 
 
-@given(PIECES)
-def test_what_goes_in_comes_out(echoing: int, pieces: list[bytes]) -> None:
-    """Any bytes in any pieces arrive at the process as they are; so does its answer, after the caller has ended his half."""
-    with dial(echoing) as made:
+@given(st.lists(PIECES, min_size=1, max_size=4))
+def test_what_goes_in_comes_out(echoing: int, callers: list[list[bytes]]) -> None:
+    """Any bytes in any pieces arrive at the process as they are, of several callers at once; so do its answers, after each has
+    ended his half.
+    """
+    with ExitStack() as stack, ThreadPoolExecutor(2 * len(callers)) as pool:
 
-        def send() -> None:
+        def send(made: socket.socket, pieces: list[bytes]) -> None:
             for piece in pieces:
                 made.sendall(piece)
             made.shutdown(socket.SHUT_WR)
 
-        sender = threading.Thread(target=send, daemon=True)
-        sender.start()
-        assert whole(made) == b"".join(pieces)
-        sender.join()
+        connections = [stack.enter_context(dial(echoing)) for _ in callers]
+        sent = [pool.submit(send, *each) for each in zip(connections, callers, strict=True)]
+        assert list(pool.map(whole, connections)) == [b"".join(pieces) for pieces in callers]
+        for each in sent:
+            each.result()
 
 
 def test_the_process_ends_its_half_first() -> None:
@@ -76,8 +93,7 @@ def test_requests_are_told() -> None:
         def two(name: int) -> None:
             with dial(tap) as made:
                 for each in ("x", "y"):
-                    made.sendall(f"GET /{name}{each} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-                    assert made.recv(1000).endswith(b"hello")
+                    ask(made, f"/{name}{each}")
 
         callers = [threading.Thread(target=two, args=(n,)) for n in range(100)]
         for each in callers:
@@ -90,11 +106,68 @@ def test_requests_are_told() -> None:
     assert all(seen.seconds >= 0 for seen in told)
 
 
+def test_nobody_need_listen_to_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a terminal stands still, all connections go on; of what is seen meanwhile so much is told later as may wait."""
+    monkeypatch.setattr("generator.live.tap._UNTOLD", 3)
+    begun, free, told = threading.Event(), threading.Event(), list[str]()
+
+    def tell(seen: Seen) -> None:
+        begun.set()
+        assert free.wait(PATIENCE)
+        told.append(seen.path)
+
+    with serving(hello) as port, tapped(port, tell) as tap, dial(tap) as one, dial(tap) as other:
+        ask(one, "/0")
+        assert begun.wait(PATIENCE)
+        for n in range(1, 6):
+            ask(other, f"/{n}")
+        assert told == []
+        free.set()
+    assert told == ["/0", "/1", "/2", "/3"]
+
+
+def test_who_reads_slowly_is_sent_to_slowly() -> None:
+    """What he does not take stays with the process, but for what the kernel holds of two connections; others are served meanwhile."""
+    sent = [0]
+
+    def pouring(made: socket.socket) -> None:
+        if made.recv(1) == b"x":
+            made.sendall(b"x")
+            return
+        made.setblocking(False)
+        while sent[0] < 8 * KERNEL and select.select((), (made,), (), 1.0)[1]:
+            sent[0] += made.send(bytes(65536))
+        made.setblocking(True)
+        full.set()
+
+    full = threading.Event()
+    with serving(pouring) as port, tapped(port, lambda _: None) as tap, dial(tap) as slow:
+        slow.sendall(b"p")
+        assert full.wait(PATIENCE)
+        assert 0 < sent[0] < KERNEL
+        with dial(tap) as other:
+            other.sendall(b"x")
+            assert other.recv(1) == b"x"
+        assert len(whole(slow)) == sent[0]
+
+
+def test_with_the_block_all_ends() -> None:
+    """Nobody is left with a connection that leads nowhere, nor is a thread."""
+    before = set(threading.enumerate())
+    with socket.create_server(("127.0.0.1", 0)) as process:
+        with tapped(process.getsockname()[1], lambda _: None) as tap:
+            made = dial(tap)
+            other, _ = process.accept()
+        with made, other:
+            assert (whole(made), whole(other)) == (b"", b"")
+    assert set(threading.enumerate()) <= before
+
+
 def test_nobody_listens() -> None:
     """The caller is cut off at once; when the process is there, the same tap leads to it."""
     port = free_port()
     with tapped(port, lambda _: None) as tap:
-        with dial(tap) as made, suppress(ConnectionResetError):
+        with suppress(ConnectionResetError), dial(tap) as made:
             assert whole(made) == b""
         with socket.create_server(("127.0.0.1", port)) as server, dial(tap) as made:
             server.settimeout(PATIENCE)

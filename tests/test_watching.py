@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import h2.config
 import h2.connection
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from generator.watching import Seen, Watcher
@@ -23,32 +24,70 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise([*at, len(data)]) if a < b]
 
 
-def requests(body: bytes, chunked: bool) -> bytes:
-    """A request of HTTP/1.1 with a body."""
-    if chunked:
-        chunks = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-        return b"POST /a?b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
-    return b"POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+FRAMINGS = st.sampled_from(["length", "chunked", "lines"])
 
 
-@given(st.lists(st.tuples(BODIES, st.booleans(), BODIES, st.sampled_from([200, 404, 503])), min_size=1, max_size=4), CUTS)
-def test_each_request_of_a_connection(exchanges: list[tuple[bytes, bool, bytes, int]], cuts: list[int]) -> None:
+def message(start: str, body: bytes, framing: str) -> bytes:
+    """A message of HTTP/1.1 whose body says its length, or comes in chunks: plain ones, or with extensions, trailers and bare line ends."""
+    if framing == "length":
+        return f"{start}\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    chunks = [body[at : at + 90] for at in range(0, len(body), 90)]
+    if framing == "chunked":
+        return f"{start}\r\ntransfer-encoding:chunked\r\n\r\n".encode() + b"".join(b"%x\r\n%b\r\n" % (len(c), c) for c in [*chunks, b""])
+    whole = b"".join(b"%02X; a=b\n%b\n" % (len(c), c) for c in chunks)
+    return f"{start}\nTransfer-Encoding: gzip, chunked \n\n".encode() + whole + b"0\nContent-Length: 7\n\n"
+
+
+@given(st.lists(st.tuples(BODIES, FRAMINGS, BODIES, FRAMINGS, st.sampled_from([200, 404, 503])), min_size=1, max_size=4), CUTS)
+def test_each_request_of_a_connection(exchanges: list[tuple[bytes, str, bytes, str, int]], cuts: list[int]) -> None:
     """However it is cut: one after the other, with bodies of either framing, each is seen once, with its own status and time."""
     watcher, now = Watcher(), 0.0
-    for body, chunked, answer, status in exchanges:
-        assert [found for piece in pieces(requests(body, chunked), cuts) for found in watcher.sent(piece, now)] == []
-        whole = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(answer)) + answer
+    for body, framing, answer, other, status in exchanges:
+        asked = message("POST /a?b HTTP/1.1", body, framing)
+        assert [found for piece in pieces(asked, cuts) for found in watcher.sent(piece, now)] == []
+        whole = message(f"HTTP/1.1 {status} X", answer, other)
         found = [seen for piece in pieces(whole, cuts) for seen in watcher.answered(piece, now + 0.5)]
         assert found == [Seen("POST", "/a?b", status, 0.5)]
         now += 1.0
 
 
-def test_an_answer_to_head_has_no_body() -> None:
-    """Its length is that of what GET would give; the next answer follows at once."""
+FRAGMENTS = (
+    st.builds(message, st.sampled_from(["GET / HTTP/1.1", "HEAD /h HTTP/1.1", "CONNECT a:1 HTTP/1.0"]), BODIES, FRAMINGS)
+    | st.builds(message, st.sampled_from([f"HTTP/1.1 {n} X" for n in (100, 101, 200, 204, 304, 500)]), BODIES, FRAMINGS)
+    | st.sampled_from([b"\r\n", b"0\r\n", b"-1\r\n\r\n", b"GET / HTTP/1.1\r\ncontent-length: 1, 1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+    | st.binary(max_size=50)
+)
+PARTS = st.tuples(st.booleans(), st.lists(FRAGMENTS, max_size=3).map(b"".join))
+
+
+@given(st.lists(PARTS, max_size=12), CUTS)
+@example([(True, b"GET / HTTP/1.1\r\n\r\n"), (False, b"HTTP/1.1 204 X\r\n\r\nnoise\r\n\r\n")], [20])
+def test_how_bytes_are_cut_makes_no_difference(parts: list[tuple[bool, bytes]], cuts: list[int]) -> None:
+    """Of whatever goes to and fro, in any order, the same is seen, and never more than was asked."""
+    whole, cut = Watcher(), Watcher()
+    asked = sum(b" HTTP/1." in data for inward, data in parts if inward)
+    seen = [s for inward, data in parts for s in (whole.sent if inward else whole.answered)(data, 0)]
+    again = [s for inward, data in parts for p in pieces(data, cuts) for s in (cut.sent if inward else cut.answered)(p, 0)]
+    assert seen == again
+    assert len(seen) <= asked
+
+
+def test_of_a_process_that_never_answers_not_all_is_kept() -> None:
+    """A caller who sends on and on costs no memory."""
     watcher = Watcher()
-    for method, body in (("HEAD", b""), ("GET", b"hello")):
-        watcher.sent(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode(), 0)
-        assert [s.method for s in watcher.answered(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + body, 0)] == [method]
+    for _ in range(1000):
+        watcher.sent(b"GET / HTTP/1.1\r\n\r\n" * 100, 0)
+    assert watcher.answered(b"HTTP/1.1 200 OK\r\n\r\n", 0) == ()
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 304)])
+def test_an_answer_without_the_body_whose_length_it_says(method: str, status: int) -> None:
+    """It is the length of what another GET would give; the next answer follows at once."""
+    watcher = Watcher()
+    for asked, answered, body in ((method, status, b""), ("GET", 200, b"hello")):
+        watcher.sent(f"{asked} / HTTP/1.1\r\nHost: a\r\n\r\n".encode(), 0)
+        answer = f"HTTP/1.1 {answered} X\r\nContent-Length: 5\r\n\r\n".encode() + body
+        assert watcher.answered(answer, 0) == (Seen(asked, "/", answered, 0),)
 
 
 def test_an_old_server() -> None:

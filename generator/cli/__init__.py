@@ -7,6 +7,7 @@ winner.py   who gets a request, for `explain` and `ui`
 holding.py  a connection that a command holds, and what it tells of it
 bridging.py what becomes of a bridge that a command makes
 target.py   `--target`: what a user writes -> a workload and its container
+wishes.py   what `bridge` and `apply` write, and whose end they wait for
 waiting.py  looking again and again, with a deadline
 view.py     colour, line width, problems on standard error
 data.py     what `-o json` prints

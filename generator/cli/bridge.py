@@ -11,11 +11,11 @@ import click
 from generator.asked.bridge import decode_bridge
 from generator.asked.review import review
 from generator.cli import asking, color_option, data, holding, signals, view
-from generator.cli.apply import Concerned, concerned, wishes
 from generator.cli.bridging import attached, detached
 from generator.cli.check import gravity, problem_lines
 from generator.cli.states import Row, Status, Target, judge
 from generator.cli.stream import Source, clock
+from generator.cli.wishes import Concerned, concerned, wishes
 from generator.cluster.snapshot import Obj, key_of
 from generator.errors import InputError
 from generator.rules.conditions import in_words

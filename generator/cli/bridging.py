@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from generator.cli import asking, holding, live
-from generator.cli.apply import Concerned, put, wishes
 from generator.cli.states import Target, judge, pending
 from generator.cli.stream import Source, clock
+from generator.cli.wishes import Concerned, put, wishes
 from generator.cluster.snapshot import Key, Obj, annotations_of, key_of
 from generator.errors import InputError
 from generator.names import AWAY_GRACE
@@ -19,8 +19,10 @@ from generator.names import AWAY_GRACE
 if TYPE_CHECKING:
     from generator.live.kube import Kube
 
-_SOON, _LATER = 0.2, 2.0
+_SOON, _LATER = 0.1, 2.0
 """Seconds between two looks at the bridge, until it is ACTIVE and from then on."""
+_BACK: Final = 0.2
+"""Seconds between two looks at the way back: each is some twenty lists."""
 _NOTICED: Final = 1.0
 """Seconds after which it is said what is waited for."""
 _PATIENCE: Final = 60.0
@@ -206,7 +208,7 @@ def _taken_down(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell)
             if deleted and not (why := _left(source, plan)):
                 tell("removed", f"{name} is taken down", bridge=name)
                 return True
-            time.sleep(_SOON)
+            time.sleep(_BACK)
     except KeyboardInterrupt:
         tell("left", _stays(name, deleted=deleted), bridge=name)
         raise

@@ -38,11 +38,12 @@ def teller(output: str, stop: threading.Event) -> Tell:
     lock = threading.Lock()
 
     def tell(event: str, text: str, **fields: Any) -> None:
-        at = written(datetime.now(UTC), "milliseconds")
-        line = json.dumps(data.envelope("BridgeEvent", event=event, time=at, **fields), ensure_ascii=False, sort_keys=True) + "\n"
+        if output == "json":
+            at = written(datetime.now(UTC), "milliseconds")
+            text = json.dumps(data.envelope("BridgeEvent", event=event, time=at, **fields), ensure_ascii=False, sort_keys=True)
         with lock:
             try:
-                view.show(line if output == "json" else f"{text}\n", None if output == "json" else PAINT)
+                view.show(f"{text}\n", None if output == "json" else PAINT)
                 sys.stdout.flush()
             except OSError:
                 nowhere = os.open(os.devnull, os.O_WRONLY)

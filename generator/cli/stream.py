@@ -24,7 +24,6 @@ from generator.cluster.times import after, parse
 from generator.desired.generate import Desired, generate
 from generator.errors import InputError, Problem
 from generator.names import API_VERSION, CONTROL_NAMESPACE
-from generator.text import reading as text
 
 if TYPE_CHECKING:
     from generator.live.kube import Kube
@@ -198,5 +197,7 @@ def _objects(name: str) -> tuple[list[Obj], tuple[Problem, ...], str]:
     if not raw.strip(b"- \t\r\n\v\f"):
         cure = "Did the command before the pipe fail? Give what `kubectl get ... -o yaml` prints."
         return [], (Problem("NotAnObject", source, "the input is empty", cure),), ""
+    from generator.text import reading as text  # noqa: PLC0415  # only when a file is read
+
     noted = _NOW.match(raw)
     return (*text.read(raw, source), noted[1].decode(errors="replace") if noted else "")

@@ -29,6 +29,9 @@ from generator.patch import Op
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE = 500
 """Objects in one page of a list, as kubectl's `--chunk-size`."""
+_CONNECTIONS = 1024
+"""Connections that are kept for the next request: as many as an operator watches kinds of namespaces, which may all be cut at once.
+urllib3 logs a warning for each that it cannot keep."""
 TIMEOUT = (5, 60)
 """Seconds to connect, and without a byte."""
 
@@ -74,7 +77,7 @@ class Way(NamedTuple):
 
 
 class Kube:
-    """An account on an API server; any thread may use it, each has its own connections.
+    """An account on an API server; any thread may use it. A connection that one has done with is the next one's.
 
     Each method raises a KubeError when the server does not do it.
     """
@@ -83,6 +86,7 @@ class Kube:
         """dry_run: the server judges every write and keeps none (`dryRun=All`)."""
         self._config, self._dry_run, self._local = config, dry_run, threading.local()
         credentials.keep_private(config)
+        self._account = Account(config, pool_maxsize=_CONNECTIONS)
         self.server: str = config.cluster["server"].rstrip("/")
         self.namespace: str = config.namespace or "default"
         """Of the context; `default` where it names none."""
@@ -163,9 +167,7 @@ class Kube:
         """The way of this account, for a websocket to the same server."""
         request = requests.Request("GET", self.server).prepare()
         settings: dict[str, Any] = {}
-        adapter = self._session.get_adapter(self.server)
-        assert isinstance(adapter, Account)
-        adapter.authorize(request, settings)
+        self._account.authorize(request, settings)
         headers = {"Authorization": request.headers["Authorization"]} if "Authorization" in request.headers else {}
         if not self.server.startswith("https:"):
             return Way(headers, None, "", "")
@@ -186,8 +188,8 @@ class Kube:
             session = requests.Session()
             session.trust_env = False  # REQUESTS_CA_BUNDLE would win over the cluster's own authority
             session.proxies = {"https": self._config.cluster["proxy-url"]} if "proxy-url" in self._config.cluster else {}
-            session.mount("https://", Account(self._config))
-            session.mount("http://", Account(self._config))
+            session.mount("https://", self._account)
+            session.mount("http://", self._account)
             self._local.session = session
         result: requests.Session = self._local.session
         return result

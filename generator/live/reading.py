@@ -5,19 +5,18 @@ Never read: Secrets, what is secret in GefyraClients (tokens, keys), and the dat
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Final
 
 from generator import names
 from generator.asked.values import NAME
 from generator.cluster.relay import REPORT, SERVICE
 from generator.cluster.snapshot import OUR_KINDS, SETTINGS, STOWAWAY_ROUTES, Key, Obj, is_ours, key_of, notes_over
-from generator.errors import InputError, Problem
-from generator.live.failures import Forbidden, NotFound
-from generator.live.kube import RESOURCES, Kube, typed
+from generator.errors import InputError
+from generator.live.kube import Kube
+from generator.live.listing import Listing, Say, Step, ask, gather, nothing
 
 ASKED: Final = ("GefyraBridge", "GefyraBridgeMount")
 CONTROL: Final = (*ASKED, "GefyraClient", "ConfigMap", "Service")
@@ -31,37 +30,10 @@ OPTIONAL: Final = ("HorizontalPodAutoscaler", "Job", "ReplicationController", "N
 """Of each namespace too; without them a warning is missing. Namespace: only itself."""
 TRACES: Final = ("Service", "ConfigMap", "NetworkPolicy")
 """Kinds of ours beside Pods; each object bears the label of who manages it."""
-_THREADS: Final = 8
-
-
-class Listing(NamedTuple):
-    """One list to ask for. namespace "": of the whole cluster. needed: without it nothing can be told.
-
-    singly: what is asked for one by one where the account may not list.
-    """
-
-    kind: str
-    namespace: str
-    needed: bool = True
-    selector: str = ""
-    singly: tuple[Key, ...] = ()
-
-    @property
-    def plural(self) -> str:
-        """As the API and its roles spell it."""
-        return RESOURCES[self.kind].plural
-
-
-Say = Callable[[str], None]
-Step = Callable[[int, int], None]
-
-
-def _nothing(*_: object) -> None:
-    pass
 
 
 def read(
-    kube: Kube, namespaces: Iterable[str] | None = None, asked: Iterable[Obj] = (), *, warn: Say = _nothing, step: Step = _nothing
+    kube: Kube, namespaces: Iterable[str] | None = None, asked: Iterable[Obj] = (), *, warn: Say = nothing, step: Step = nothing
 ) -> tuple[Obj, ...]:
     """Everything the generator reads of these namespaces, in order of Key.
 
@@ -72,33 +44,37 @@ def read(
     Raises InputError (ClusterForbidden) when a needed list is not allowed, KubeError when the server does not answer.
     """
     asked = tuple(asked)
-    control = _lists(kube, [*_control(CONTROL)], warn, _nothing)
-    if namespaces is None:
-        spaces = {*settings(control), *named((*control, *asked))}
-    else:
-        spaces = {*namespaces, *named(asked)}
-        control = concerning(control, spaces)
+    given = None if namespaces is None else {*namespaces, *named(asked)}
+    with ThreadPoolExecutor(1) as aside:
+        early = None if given is None else aside.submit(ask, kube, _each(given), step)  # known before what is asked is
+        control = gather(ask(kube, [*_control(CONTROL)]), warn)
+    spaces = {*settings(control), *named((*control, *asked))} if given is None else given
+    found = gather(early.result() if early else ask(kube, _each(spaces), step), warn)
+    kept = control if given is None else concerning(control, given)
+    return instead({key_of(o): trimmed(o) for o in (*kept, *found)}, asked)
+
+
+def _each(spaces: Iterable[str]) -> list[Listing]:
+    """The lists of each namespace."""
     wanted = [Listing(kind, space) for space in sorted(spaces) for kind in NEEDED]
-    wanted += [Listing(kind, space, needed=False) for space in sorted(spaces) for kind in OPTIONAL]
-    found = {key_of(o): o for o in (*control, *_lists(kube, wanted, warn, step))}
-    return instead(found, asked)
+    return wanted + [Listing(kind, space, needed=False) for space in sorted(spaces) for kind in OPTIONAL]
 
 
-def traces(kube: Kube, namespaces: Sequence[str] | None = None, *, warn: Say = _nothing, step: Step = _nothing) -> tuple[Obj, ...]:
+def traces(kube: Kube, namespaces: Sequence[str] | None = None, *, warn: Say = nothing, step: Step = nothing) -> tuple[Obj, ...]:
     """Bridges, mounts, clients, every Pod, and whatever bears the label of what we manage: all that `clean --check` looks at.
 
     namespaces: None for the whole cluster, or where that is not allowed, those of `read`.
     """
-    control = _lists(kube, [*_control(("ConfigMap", *ASKED, "GefyraClient"))], warn, _nothing)
+    control = gather(ask(kube, [*_control(("ConfigMap", *ASKED, "GefyraClient"))]), warn)
     try:
-        found = _lists(kube, _marked([""] if namespaces is None else namespaces), warn, step)
+        found = gather(ask(kube, _marked([""] if namespaces is None else namespaces), step), warn)
     except InputError:
         if namespaces is not None:
             raise
         spaces = sorted({names.CONTROL_NAMESPACE, *settings(control), *named(control)})
         warn(f"not looked at: other namespaces than {', '.join(spaces)}; the account may not list Pods of the whole cluster")
-        found = _lists(kube, _marked(spaces), warn, step)
-    every = {key_of(o): o for o in (*control, *found)}
+        found = gather(ask(kube, _marked(spaces), step), warn)
+    every = {key_of(o): trimmed(o) for o in (*control, *found)}
     return tuple(every[key] for key in sorted(every))
 
 
@@ -163,56 +139,6 @@ def _over(live: Obj, obj: Obj) -> Obj:
     return {**obj, **kept, "metadata": {**obj["metadata"], **metadata, **notes_over(live, obj)}}
 
 
-def _lists(kube: Kube, wanted: Sequence[Listing], warn: Say, step: Step) -> tuple[Obj, ...]:
-    """The objects of every list. A missing or forbidden one is a warning, or with all others that are needed one error."""
-    found: list[Obj] = []
-    refused: list[Listing] = []
-    left: dict[tuple[str, str], set[str]] = {}
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="read") as pool:
-        for number, (listing, objects) in enumerate(zip(wanted, pool.map(lambda x: _one(kube, x), wanted), strict=True), 1):
-            step(number, len(wanted))
-            if not isinstance(objects, str):
-                found += map(trimmed, objects)
-            elif listing.needed and objects == _FORBIDDEN:
-                refused.append(listing)
-            elif listing.kind != "GefyraClient":
-                left.setdefault((listing.plural, objects), set()).add(listing.namespace)
-    if refused:
-        raise InputError(*_rules(refused))
-    for (plural, why), spaces in sorted(left.items()):
-        warn(f"{plural} of {', '.join(sorted(filter(None, spaces))) or 'the cluster'} are left out: {why}")
-    return tuple(found)
-
-
-_FORBIDDEN: Final = "the account may not read them"
-
-
-def _one(kube: Kube, listing: Listing) -> list[Obj] | str:
-    """The objects of a list, or why there are none."""
-    try:
-        if listing.kind == "Namespace":
-            return [typed("Namespace", kube.get(Key("Namespace", "", listing.namespace)))]
-        return kube.list_objects(listing.kind, listing.namespace, listing.selector)[0]
-    except NotFound:
-        return "there is none of that name" if listing.kind == "Namespace" else "the server does not know them"
-    except Forbidden as error:
-        if error.status == 401:
-            raise
-        return _singly(kube, listing.singly) if listing.singly else _FORBIDDEN
-
-
-def _singly(kube: Kube, wanted: Iterable[Key]) -> list[Obj] | str:
-    """Those of the objects that are there, or why there are none."""
-    found = []
-    try:
-        for key in wanted:
-            with contextlib.suppress(NotFound):
-                found.append(typed(key.kind, kube.get(key)))
-    except Forbidden:
-        return _FORBIDDEN
-    return found
-
-
 def trimmed(obj: Obj) -> Obj:
     """The object without what is not for a snapshot.
 
@@ -239,18 +165,3 @@ def _public(client: Obj) -> Obj:
         ports = {"ports": config["ports"]} if isinstance(config, dict) and isinstance(config.get("ports"), str) else {}
         shown["providerConfig"] = {**ports, "digest": names.digest(json.dumps(config, sort_keys=True), 16)}
     return shown
-
-
-def _rules(refused: Iterable[Listing]) -> Iterator[Problem]:
-    """Of each namespace what may not be listed, and the rules of a Role that would allow it (rbac.authorization.k8s.io/v1)."""
-    spaces: dict[str, list[Listing]] = {}
-    for listing in refused:
-        spaces.setdefault(listing.namespace, []).append(listing)
-    for space, listings in spaces.items():
-        groups: dict[str, list[str]] = {}
-        for each in listings:
-            groups.setdefault(RESOURCES[each.kind].api_version.rpartition("/")[0], []).append(each.plural)
-        rules = "; ".join(f'{{apiGroups: ["{g}"], resources: [{", ".join(r)}], verbs: [list]}}' for g, r in sorted(groups.items()))
-        where, role = (f"namespace {space}", "a Role there") if space else ("the cluster", "a ClusterRole")
-        message = f"the account may not list {', '.join(each.plural for each in listings)} in {where}"
-        yield Problem("ClusterForbidden", where, message, f"Bind {role} to it with: {rules}.")

@@ -29,7 +29,9 @@ _CIPHERS: Final = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes2
 since 6.2, also where only FIPS 140 is allowed; a word that the client does not know would keep it from connecting."""
 FIRST, LAST = 0.2, 5.0
 """Seconds until a lost connection is tried again: doubled each time, from and to."""
-_LOOK: Final = 0.05
+_TOLD: Final = 0.4
+"""Seconds after which it is told what is wrong: what passes by itself sooner is not."""
+_LOOK: Final = 0.02
 """Seconds between two looks whether the relay has let us in."""
 _RETRY: Final = 0.5
 """Seconds until a port that the relay did not give is asked for again: a listener of before ends after 6 to 8 s."""
@@ -150,19 +152,22 @@ class Session:
 
     def run(self, stop: threading.Event) -> None:
         """Connect, and again whenever the connection ends, until `stop` is set."""
-        pause = FIRST
+        pause, since = FIRST, 0.0
         while not stop.is_set():
             began = time.monotonic()
             why = self._tried(stop)
             if stop.is_set():
                 return
-            lasted = time.monotonic() - began > LAST
-            if (lasted or why == self._why) and why != self._said:  # what passes by itself at once is not told
+            ended = time.monotonic()
+            lasted = ended - began > LAST
+            if why != self._why or lasted:
+                self._why, since = why, began if lasted else ended
+            if why != self._said and ended - since >= _TOLD:
                 self._say(why)
                 self._said = why
-            self._why = why
-            pause = FIRST if lasted else min(2 * pause, LAST)
+            pause = FIRST if lasted else pause
             stop.wait(pause)
+            pause = min(2 * pause, LAST)
 
     def _tried(self, stop: threading.Event) -> str:
         """As `_once`, whatever goes wrong: a full disk, a program that is gone, an answer of another form."""

@@ -1,7 +1,7 @@
 """A loopback port that leads to the user's process, and tells of the requests that go through it.
 
-Bytes pass as they come, both ways; where one side ends its half, so does the other. What is told comes from a watcher, who cannot
-hold them up or change them.
+Bytes pass as they come, both ways, in one thread for all connections; where one side ends its half, so does the other, and who reads
+slowly is sent to slowly. What is told comes from a watcher, who cannot hold them up or change them, and is told by another thread.
 """
 
 from __future__ import annotations
@@ -12,98 +12,156 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
+from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final
 
+from generator.live.turns import Task, Wait, run
 from generator.watching import Seen, Watcher
 
-_PIECE: Final = 256 * 1024
+_PIECE: Final = 64 * 1024
 _SECONDS: Final = 5.0
-"""For a connection to the user's process, on the same machine."""
+"""For a connection to the user's process, on the same machine; and at the end for what is still to be told."""
 _HOSTS: Final = ("127.0.0.1", "::1")
 """Where a process listens that says `localhost`."""
-_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
-"""Of accept(2): it may be tried again."""
 _PAUSE: Final = 0.05
-"""Seconds until then."""
+"""Seconds until accept(2) is tried again, where the machine has no room."""
+_UNTOLD: Final = 10_000
+"""Requests that may wait to be told. Where a terminal stands still, those that come on top are not told."""
 _RESET: Final = struct.pack("ii", 1, 0)
+
+Look = Callable[[bytes], None]
+Tell = Callable[[Seen], None]
 
 
 @contextmanager
-def tapped(port: int, tell: Callable[[Seen], None]) -> Iterator[int]:
+def tapped(port: int, tell: Tell) -> Iterator[int]:
     """The port that leads to `port` of this machine while the block runs.
 
-    tell: is called from several threads, once for each request that is answered. While nothing listens on `port`, whoever connects is
-    cut off, and the carrier lets the cluster answer.
+    tell: is called from a thread of its own, once for each request that is answered, however long it takes. While nothing listens on
+    `port`, whoever connects is cut off, and the carrier lets the cluster answer.
     """
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        threading.Thread(target=_accept, args=(listener, port, tell), daemon=True).start()
+    stop, stopped = socket.socketpair()
+    with _teller(tell) as later, socket.create_server(("127.0.0.1", 0), backlog=1024) as listener, stop, stopped:
+        listener.setblocking(False)
+        thread = threading.Thread(target=run, args=(stopped.fileno(), _accept(listener, port, later)), daemon=True)
+        thread.start()
         try:
             yield listener.getsockname()[1]
         finally:
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
+            stop.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
-def _accept(listener: socket.socket, port: int, tell: Callable[[Seen], None]) -> None:
-    while True:
-        try:
-            caller, _ = listener.accept()
-        except OSError as error:
-            if error.errno not in _PASSING:
-                return
-            time.sleep(_PAUSE)
-            continue
-        try:
-            threading.Thread(target=_serve, args=(caller, port, tell), daemon=True).start()
-        except RuntimeError:  # no thread is to be had now
-            caller.close()
+@contextmanager
+def _teller(tell: Tell) -> Iterator[Tell]:
+    """The same for a thread that must not wait."""
+    queue: SimpleQueue[Seen | None] = SimpleQueue()
 
+    def later(seen: Seen) -> None:
+        if queue.qsize() < _UNTOLD:
+            queue.put(seen)
 
-def _serve(caller: socket.socket, port: int, tell: Callable[[Seen], None]) -> None:
-    with caller:
-        try:
-            process = _process(port)
-        except OSError:
-            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            return
-        with process:
-            for each in (caller, process):
-                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            watcher, lock = Watcher(), threading.Lock()
+    def all_() -> None:
+        while seen := queue.get():
+            tell(seen)
 
-            def watched(look: Callable[[bytes, float], tuple[Seen, ...]]) -> Callable[[bytes], None]:
-                def watch(data: bytes) -> None:
-                    with lock:
-                        found = look(data, time.monotonic())
-                    for seen in found:
-                        tell(seen)
-
-                return watch
-
-            back = threading.Thread(target=_pass, args=(process, caller, watched(watcher.answered)), daemon=True)
-            back.start()
-            _pass(caller, process, watched(watcher.sent))
-            back.join()
-
-
-def _process(port: int) -> socket.socket:
-    for host in _HOSTS[:-1]:
-        with contextlib.suppress(OSError):
-            return socket.create_connection((host, port), _SECONDS)
-    return socket.create_connection((_HOSTS[-1], port), _SECONDS)
-
-
-def _pass(source: socket.socket, sink: socket.socket, watch: Callable[[bytes], None]) -> None:
-    """Everything of one direction, and its end; if either breaks, both do."""
+    thread = threading.Thread(target=all_, daemon=True)
+    thread.start()
     try:
-        source.settimeout(None)
-        while data := source.recv(_PIECE):
-            watch(data)
-            sink.sendall(data)
+        yield later
+    finally:
+        queue.put(None)
+        thread.join(_SECONDS)
+
+
+def _accept(listener: socket.socket, port: int, tell: Tell) -> Task:
+    called, pause = Wait(listener.fileno(), EVENT_READ), Wait(listener.fileno(), 0, _PAUSE)
+    while True:
+        yield called
+        with contextlib.ExitStack() as stack:
+            try:
+                process = stack.enter_context(socket.socket())  # first, so that whoever is taken can be served
+                caller, _ = listener.accept()
+            except BlockingIOError:
+                continue
+            except OSError:
+                yield pause
+                continue
+            stack.pop_all()
+        yield _serve(caller, process, port, tell)
+
+
+def _serve(caller: socket.socket, process: socket.socket, port: int, tell: Tell) -> Task:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(caller)
+        try:
+            process = stack.enter_context((yield from _reached(process, port)))
+            for each in (caller, process):
+                each.setblocking(False)
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            with contextlib.suppress(OSError):
+                caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            return
+        stack.pop_all()
+    watcher, ended = Watcher(), list[socket.socket]()
+
+    def watched(look: Callable[[bytes, float], tuple[Seen, ...]]) -> Look:
+        def watch(data: bytes) -> None:
+            for seen in look(data, time.monotonic()):
+                tell(seen)
+
+        return watch
+
+    yield _pass(caller, process, watched(watcher.sent), ended)
+    yield _pass(process, caller, watched(watcher.answered), ended)
+
+
+def _reached(made: socket.socket, port: int) -> Generator[Wait, None, socket.socket]:
+    """The user's process, at the other end of `made`, or of another socket where it listens on IPv6 alone. Raises OSError."""
+    for host in _HOSTS:
+        if host == "::1":
+            made = socket.socket(socket.AF_INET6)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(made).setblocking(False)
+            until = time.monotonic() + _SECONDS
+            while (code := made.connect_ex((host, port))) in (errno.EINPROGRESS, errno.EALREADY) and time.monotonic() < until:
+                yield Wait(made.fileno(), EVENT_WRITE, _SECONDS)
+            if code in (0, errno.EISCONN):
+                stack.pop_all()
+                return made
+    raise ConnectionRefusedError
+
+
+def _pass(source: socket.socket, sink: socket.socket, look: Look, ended: list[socket.socket]) -> Task:
+    """Everything of one direction, and its end; if either breaks, both do. ended: the sources that are through."""
+    readable, writable = Wait(source.fileno(), EVENT_READ), Wait(sink.fileno(), EVENT_WRITE)
+    try:
+        while True:
+            yield readable
+            try:
+                data = source.recv(_PIECE)
+            except BlockingIOError:
+                continue
+            if not data:
+                break
+            look(data)
+            left = memoryview(data)
+            while left:
+                try:
+                    left = left[sink.send(left) :]
+                except BlockingIOError:
+                    yield writable
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         for each in (source, sink):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+    finally:
+        ended.append(source)
+        if len(ended) == 2:
+            for each in ended:
+                each.close()
