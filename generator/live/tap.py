@@ -41,7 +41,7 @@ def tapped(port: int, tell: Tell) -> Iterator[int]:
     """The port that leads to `port` of this machine while the block runs.
 
     tell: is called from a thread of its own, once for each request that is answered, however long it takes. While nothing listens on
-    `port`, whoever connects is cut off, and the carrier lets the cluster answer.
+    `port`, whoever connects is cut off: the carrier has given the relay its request by then, and answers with a 502 (README, Limits).
     """
     stop, stopped = socket.socketpair()
     with _teller(tell) as later, socket.create_server(("127.0.0.1", 0), backlog=1024) as listener, stop, stopped:
