@@ -14,6 +14,10 @@ FIRST_SERVICE = "10.96.0.1"
 _ISSUER = "https://kubernetes.default.svc.cluster.local"
 _NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 _ADMINISTRATORS = "system:masters"
+_GRACE = 120
+"""Seconds until a node that does not report is taken for lost, and all its Pods leave the Services; 50 by default. Tests keep the API
+server away for 30, and a busy machine takes its time to start it.
+"""
 
 
 def furnish(folder: Path, port: int) -> Authority:
@@ -86,6 +90,7 @@ def kube_controller_manager(bin_: Path, folder: Path) -> list[str]:
         f"--cluster-signing-cert-file={pki}/ca.crt",
         f"--cluster-signing-key-file={pki}/ca.key",
         "--leader-elect=false",
+        f"--node-monitor-grace-period={_GRACE}s",
         "--bind-address=127.0.0.1",
     ]
 
