@@ -655,6 +655,22 @@ def test_output_dir_spares_foreign_files() -> None:
     assert {path.name: path.read_text() for path in Path("out").iterdir()} == {"service-shop-deployment-web-shadow.yaml": "mine"}
 
 
+def test_output_dir_follows_no_link() -> None:
+    """A link in the place of a file that is being written leads nowhere else; an index that is no text is read as none of ours."""
+    given = ("render", "-f", save([*cluster(), *bridges()]), *AT, "--output-dir", "out")
+    assert bascule(*given).exit_code == 0
+    name = min(Path("out").glob("*.yaml")).name
+    Path("victim").write_text("keep")
+    for part in (name, folder.INDEX):
+        Path("out", f"{part}.bascule-part").symlink_to(Path("victim").absolute())
+    assert bascule(*given).exit_code == 0
+    assert Path("victim").read_text() == "keep"
+    assert not [path for path in Path("out").iterdir() if path.is_symlink()]
+    Path("out", folder.INDEX).write_bytes(b"\xff")
+    again = bascule(*given)
+    assert (again.exit_code, again.stderr.count("FileNotWritable") > 0) == (2, True)
+
+
 def test_output_dir_writes_all_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fills up in the middle leaves the folder as it was."""
     real, calls = Path.write_text, []

@@ -128,6 +128,11 @@ BAD: dict[str, tuple[object, str, str]] = {
     "no authority": (config({"certificate-authority": "ca.crt"}), "KubeconfigInvalid", "config: clusters.shared.certificate-authority: /"),
     "no token file": (config(user={"tokenFile": "token"}), "KubeconfigInvalid", "config: users.alice.tokenFile: /"),
     "a folder for a file": (config(user={"tokenFile": "."}), "KubeconfigInvalid", "Is a directory"),
+    "a device": (
+        config({"certificate-authority": "/dev/null"}),
+        "KubeconfigInvalid",
+        "config: clusters.shared.certificate-authority: /dev/null: no path of a file",
+    ),
     "no path": (config(user={"tokenFile": "a\0b"}), "KubeconfigInvalid", "config: users.alice.tokenFile: "),
     "no certificate": (
         config(user={"client-certificate": "a.crt", "client-key": "config"}),

@@ -56,6 +56,24 @@ def test_what_speaks_no_tls_is_left_alone() -> None:
     assert renewals(generate(bridged(tls=False))) == ()
 
 
+def test_a_renewal_that_fails_is_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not an hour later: nobody answers here, and the next try comes with the next look at everything. Nor does another write that fails
+    each time stand before it: a renewal does not wait for a plan.
+    """
+    desired, at = generate(bridged(tls=True)), [1000.0]
+    nobody = Kube(pykube.KubeConfig(kube.NOBODY))
+    reconciler = Reconciler(nobody, Mirror(nobody, lambda *_: None))
+    monkeypatch.setattr("generator.live.reconcile.time.monotonic", lambda: at[0])
+    reconciler._renewals(WEB, desired)
+    for _ in range(3):
+        at[0] += RESYNC_SECONDS
+        changes = reconciler._renewals(WEB, desired)
+        assert changes
+        reconciler._write(WEB, changes)
+        assert not reconciler._renewals(WEB, desired)
+    reconciler.close()
+
+
 def test_the_operator_renews_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """First a while after it leads, whoever led before; then each RENEW_SECONDS, and not in between."""
     desired, at = generate(bridged(tls=True)), [1000.0]

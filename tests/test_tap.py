@@ -85,6 +85,23 @@ def test_the_process_ends_its_half_first() -> None:
         until(lambda: found == [b"second"], "what was sent after the end")
 
 
+def test_an_answer_before_the_request_has_come_arrives() -> None:
+    """A process that refuses an upload, answers and closes while more of it comes: its answer arrives whole."""
+    answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 10\r\n\r\n0123456789"
+
+    def refusing(made: socket.socket) -> None:
+        made.recv(200)
+        made.sendall(answer)
+
+    with serving(refusing) as port, tapped(port, lambda _: None) as tap:
+        for _ in range(50):
+            with dial(tap) as made:
+                with suppress(OSError):
+                    for _ in range(40):
+                        made.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n" + bytes(100_000))
+                assert whole(made) == answer
+
+
 def test_requests_are_told() -> None:
     """Each with method, path and status, also many on one connection, and on many at once."""
     told: list[Seen] = []

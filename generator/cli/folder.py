@@ -57,7 +57,7 @@ def write(folder: Path, files: Mapping[str, str]) -> list[str]:
 
 def _write(folder: Path, files: Mapping[str, str]) -> list[str]:
     index = folder / INDEX
-    before = set(index.read_text(encoding="utf-8").splitlines()) if index.exists() else set()
+    before = set(index.read_text(encoding="utf-8", errors="replace").splitlines()) if index.exists() else set()
     before = {name for name in before if name and "/" not in name and "\\" not in name and (folder / name).is_file()}
     foreign = [str(folder / name) for name in sorted(files) if name not in before and os.path.lexists(folder / name)]
     if foreign:
@@ -67,7 +67,7 @@ def _write(folder: Path, files: Mapping[str, str]) -> list[str]:
     parts = {folder / f"{name}{_PART}": folder / name for name in sorted(files)}
     try:
         for part, path in parts.items():
-            part.write_text(files[path.name], encoding="utf-8", newline="\n")
+            _fresh(part, files[path.name])
         _note(index, before | set(files))  # first, so that a run that is cut off here can be repeated
         for part, path in parts.items():
             part.replace(path)
@@ -83,5 +83,12 @@ def _write(folder: Path, files: Mapping[str, str]) -> list[str]:
 
 def _note(index: Path, known: set[str]) -> None:
     part = index.with_name(INDEX + _PART)
-    part.write_text("".join(f"{name}\n" for name in sorted(known)), encoding="utf-8", newline="\n")
+    _fresh(part, "".join(f"{name}\n" for name in sorted(known)))
     part.replace(index)
+
+
+def _fresh(part: Path, text: str) -> None:
+    """A file of that name, whatever was there; a link leads nobody elsewhere."""
+    part.unlink(missing_ok=True)
+    part.touch(exist_ok=False)
+    part.write_text(text, encoding="utf-8", newline="\n")

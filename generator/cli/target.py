@@ -38,7 +38,7 @@ def resolve(snapshot: Snapshot, targets: Iterable[At], given: str | None) -> At:
     several containers of it, the only one that is a target need not be named.
     """
     known = sorted(set(targets))
-    if not given:
+    if given is None:
         if len(known) == 1:
             return known[0]
         if known:

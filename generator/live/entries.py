@@ -165,9 +165,18 @@ def _files(entry: Entry, part: str, names: tuple[str, ...]) -> dict[str, str]:
         elif name in found:
             path = entry.folder / found[name]
             found[name] = str(path)
-            try:
-                path.read_bytes()
-            except (OSError, ValueError) as error:
-                said = f"{path}: {getattr(error, 'strerror', None) or 'no path'}"
-                wrong(entry.place.field(name), said, f"Put the file there, or name another; relative paths begin at {entry.folder}.")
+            if why := _unreadable(path):
+                cure = f"Put the file there, or name another; relative paths begin at {entry.folder}."
+                wrong(entry.place.field(name), f"{path}: {why}", cure)
     return found
+
+
+def _unreadable(path: Path) -> str:
+    """Why there is no file to read, "" if there is."""
+    try:
+        if path.is_char_device() or path.is_fifo():
+            return "no path of a file"
+        path.read_bytes()
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or "no path of a file"
+    return ""

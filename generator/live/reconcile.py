@@ -71,6 +71,7 @@ class Reconciler:
     _known: frozenset[Key] = frozenset()
     _failures: dict[Key, int] = field(default_factory=dict)
     _renewed: dict[Key, float] = field(default_factory=dict)
+    _renewing: set[Key] = field(default_factory=set)
     _intent: Intent = field(default_factory=Intent)
     _memory: Memory = field(default_factory=Memory)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -146,7 +147,7 @@ class Reconciler:
 
     def _reconcile(self, snapshot: Snapshot, intent: Intent, key: Key) -> None:
         desired = generate(snapshot, frozenset(() if key == UNTARGETED else {key}), intent)
-        changes = plan(snapshot, desired) or self._renewals(key, desired)
+        changes = self._renewals(key, desired) or plan(snapshot, desired)
         for outcome in desired.outcomes.values():
             pods = [o.pod for o in outcome.originals]
             if outcome.workload.obj is not None:
@@ -162,12 +163,14 @@ class Reconciler:
             self._queue.add(key, min(wait, RESYNC_SECONDS) + 0.001)
 
     def _renewals(self, key: Key, desired: Desired) -> tuple[Change, ...]:
-        """Now and then, also after a change of leaders: what carriers with TLS have, once more."""
+        """Now and then, also after a change of leaders, and whatever else cannot be written: what carriers with TLS have, once more."""
         now = time.monotonic()
         if now < self._renewed.setdefault(key, now - RENEW_SECONDS + RESYNC_SECONDS) + RENEW_SECONDS:
             return ()
         self._renewed[key] = now
-        return renewals(desired)
+        if found := renewals(desired):
+            self._renewing.add(key)
+        return found
 
     def _write(self, key: Key, changes: tuple[Change, ...]) -> None:
         wait = 0.0
@@ -193,6 +196,9 @@ class Reconciler:
             self._queue.add(key, wait)
 
     def _backoff(self, key: Key, result: apply.Result) -> float:
+        if key in self._renewing and not result.complete:
+            self._renewed[key] += RESYNC_SECONDS - RENEW_SECONDS
+        self._renewing.discard(key)
         if result.complete:
             self._failures.pop(key, None)
             return 0.0

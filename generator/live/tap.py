@@ -130,14 +130,14 @@ def _reached(made: socket.socket, port: int) -> Generator[Wait, None, socket.soc
             until = time.monotonic() + _SECONDS
             while (code := made.connect_ex((host, port))) in (errno.EINPROGRESS, errno.EALREADY) and time.monotonic() < until:
                 yield Wait(made.fileno(), EVENT_WRITE, _SECONDS)
-            if code in (0, errno.EISCONN):
+            if code in (0, errno.EISCONN) and made.getsockname() != made.getpeername():  # of a free port the kernel may take that very one
                 stack.pop_all()
                 return made
     raise ConnectionRefusedError
 
 
 def _pass(source: socket.socket, sink: socket.socket, look: Look, ended: list[socket.socket]) -> Task:
-    """Everything of one direction, and its end; if either breaks, both do. ended: the sources that are through."""
+    """Everything of one direction, and its end; if the source breaks, both do. ended: the sources that are through."""
     readable, writable = Wait(source.fileno(), EVENT_READ), Wait(sink.fileno(), EVENT_WRITE)
     try:
         while True:
@@ -150,11 +150,15 @@ def _pass(source: socket.socket, sink: socket.socket, look: Look, ended: list[so
                 break
             look(data)
             left = memoryview(data)
-            while left:
-                try:
-                    left = left[sink.send(left) :]
-                except BlockingIOError:
-                    yield writable
+            try:
+                while left:
+                    try:
+                        left = left[sink.send(left) :]
+                    except BlockingIOError:
+                        yield writable
+            except OSError:  # who takes no more may have answered, and the answer still arrives
+                source.shutdown(socket.SHUT_RD)
+                return
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         for each in (source, sink):
