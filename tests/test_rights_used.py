@@ -54,7 +54,8 @@ def test_every_right_is_used_and_none_is_missing(lab: Lab, tmp_path: Path) -> No
         uses = used((lab.cluster.logs / "audit.log").read_text().splitlines(), OPERATOR)
         here = {u for u in uses if u.right.namespace in ("", "gefyra", "audit")}
 
-        assert missing(here, DOES_WITHOUT) == set()
+        # an API server that has just started, as in tests/test_faults.py, refuses for a moment what it has not read the roles of
+        assert missing(here, (*DOES_WITHOUT, *rights)) == set()
         assert {r for r in rights if r.namespace in ("", "gefyra", "audit")} == rights
         given = {(r.verb, r.group, r.resource) for r in granted(account_of(CLIENT.name), ("gefyra", f"gefyra-client-{CLIENT.name}"))}
         assert {r for r in unneeded(rights, here) if (r.verb, r.group, r.resource) not in given} <= LATE
