@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import socket
+import subprocess
 import tempfile
 from base64 import b64encode
 from pathlib import Path
@@ -11,8 +14,10 @@ from pathlib import Path
 import pykube
 import pytest
 
+from generator.cli.tunnel import command
 from generator.live import credentials
 from generator.live.kube import Kube
+from tests.cluster.certificates import Authority
 
 KEY, CERTIFICATE, AUTHORITY = b"the key", b"the certificate", b"the authority"
 
@@ -55,3 +60,21 @@ def test_keys_are_in_files_of_their_user_alone(config: pykube.KubeConfig, tmp_pa
     assert oct(folder.stat().st_mode & 0o777) == "0o700"
     credentials.forget()
     assert {*tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_they_go_with_a_tunnel_that_ssh_ends(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, number: signal.Signals) -> None:
+    """Ssh ends its ProxyCommand by a signal, with every connection that breaks."""
+    authority = Authority(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        authority.kubeconfig(tmp_path / "config", f"https://127.0.0.1:{silent.getsockname()[1]}", "alice")
+        folder = tmp_path_factory.mktemp("temporary")
+        environment = {**os.environ, "KUBECONFIG": str(tmp_path / "config"), "TMPDIR": str(folder)}
+        process = subprocess.Popen([*command(None)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        with process:
+            silent.settimeout(30)
+            silent.accept()[0].detach()
+            assert list(folder.iterdir())
+            process.send_signal(number)
+            assert process.wait(30) == 0
+    assert list(folder.iterdir()) == []

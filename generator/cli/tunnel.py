@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import click
@@ -26,6 +27,8 @@ def tunnel(context: str | None, parent: int) -> None:
 
     Exit code 0 when one side has ended; 2 if there is no way to the relay.
     """
+    for name in ("SIGHUP", "SIGTERM"):  # with which ssh ends it; what it keeps of the kubeconfig goes too
+        signal.signal(getattr(signal, name, signal.SIGTERM), lambda *_: sys.exit(0))
     from generator.live import client, portforward  # noqa: PLC0415  # only when a cluster is read
     from generator.live.failures import KubeError  # noqa: PLC0415
 
