@@ -89,6 +89,7 @@ class Reconciler:
         """Reconcile while `goes_on()`. Everything is looked at first, as after any pause."""
         self._failures.clear()
         self._renewed.clear()
+        self._renewing.clear()
         self._running, resync = True, 0.0
         while goes_on():
             due = self._queue.take(timeout=0.5)
