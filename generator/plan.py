@@ -125,9 +125,7 @@ def renewals(desired: Desired) -> tuple[Change, ...]:
     for outcome in desired.outcomes.values():
         for item in outcome.originals:
             served = [
-                c
-                for c in item.containers.values()
-                if outcome.tls.get(c.name) and c.confirmed == f"{outcome.configs[c.name]}@{c.container_id}"
+                c for c in item.containers.values() if outcome.tls.get(c.name) and c.confirmed == c.confirmation(outcome.configs[c.name])
             ]
             again = tuple(Delivery(c.name, outcome.texts[c.name], outcome.tls[c.name]) for c in served)
             guard = {"op": "test", "path": "/metadata/uid", "value": item.pod["metadata"].get("uid")}

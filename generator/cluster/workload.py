@@ -57,6 +57,10 @@ class Container:
         """Whether the spec names a carrier instead of the application."""
         return self.image != self.application
 
+    def confirmation(self, config: str) -> str:
+        """What `confirmed` is once the container that runs has taken the configuration of that hash."""
+        return f"{config}@{self.container_id}"
+
     @property
     def settled(self) -> bool:
         """Whether the container that runs is the one the spec asks for."""

@@ -135,7 +135,7 @@ def to_confirm(item: Original, facts: Facts) -> dict[str, str]:
     result = {}
     for c in item.containers.values():
         if c.carried and c.running and c.name in facts.configs:
-            result[c.name] = f"{facts.configs[c.name]}@{c.container_id}"
+            result[c.name] = c.confirmation(facts.configs[c.name])
         elif c.carried and c.confirmed:
             result[c.name] = c.confirmed
     return result

@@ -147,7 +147,7 @@ def _confirmations(outcome: Outcome, pod: Obj | None) -> dict[str, str]:
     found = {}
     for name, c in original(pod).containers.items() if pod else ():
         if name in outcome.configs and c.running:
-            found[names.CONFIRMED + name] = f"{outcome.configs[name]}@{c.container_id}"
+            found[names.CONFIRMED + name] = c.confirmation(outcome.configs[name])
         elif c.confirmed:
             found[names.CONFIRMED + name] = c.confirmed
     return found

@@ -113,7 +113,7 @@ def _programmed(item: Original, outcome: Outcome, container: str) -> bool:
     current = outcome.configs.get(container)
     if c is None or current is None or not c.carried or not c.settled or item.held:
         return False
-    return c.confirmed == f"{current}@{c.container_id}"
+    return c.confirmed == c.confirmation(current)
 
 
 def not_accepted(refused: list[Problem]) -> Condition:
