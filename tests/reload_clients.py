@@ -1,6 +1,7 @@
 """Clients that lose nothing if the carrier loses nothing. Each yields its answers: (since, then, route, who).
 
-Which carrier may have answered was in force between `since`, when the connection was last known to be served, and `then`.
+Which carrier may have answered was in force between `since`, when the connection was last known to be served, and `then`. An answer
+says that its connection was served after it had been asked for: who reads it late learns nothing newer.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def http_client(body: bytes, lives: int) -> Iterator[Answer]:
         connection = http.client.HTTPConnection(CARRIER_IP, 8080, timeout=PATIENCE)
         since = 0.0
         for turn in range(lives):
-            answer = ask(connection, since, ("alice", "nobody")[turn % 2 if lives > 1 else time.monotonic_ns() // 1000 % 2], body)
-            since = answer[1]
-            yield answer
+            asked = time.monotonic()
+            yield ask(connection, since, ("alice", "nobody")[turn % 2 if lives > 1 else time.monotonic_ns() // 1000 % 2], body)
+            since = asked
             time.sleep(0 if lives > 1000 else 0.005)
         connection.close()
 
@@ -54,8 +55,10 @@ def unary_client() -> Iterator[Answer]:
             call = channel.unary_unary("/t/Who")
             for turn in range(200):
                 route = ("alice", "nobody")[turn % 2]
+                asked = time.monotonic()
                 who = call(b"", timeout=PATIENCE, metadata=[("x-user", "alice")] if route == "alice" else []).decode()
-                yield since, (since := time.monotonic()), route, who
+                yield since, time.monotonic(), route, who
+                since = asked
                 time.sleep(0.005)
 
 

@@ -72,7 +72,7 @@ def _walk_some(walk: Namespace, url: str, killer: Killer, targets: Mapping[str, 
             phase(walk, *targets)
             _walked(walk, url, killer, phase, list(targets))
             assert all(any(part in deed for part in _NOW_AND_THEN) for deed in killer.aims.values()), f"never came to {killer.aims}"
-        assert walk.owned() == before
+        walk.as_before(before)
     for load in loads:
         assert load.told["ok"], load
         assert not load.told["failed"], load
@@ -204,7 +204,7 @@ def test_a_throttled_operator_waits_and_goes_on(lab: Lab) -> None:
             assert space.ask("web", "-H", "x-user: alice") == "alice"
             space.remove("alice")
             space.restored()
-        assert space.owned() == before
+        space.as_before(before)
     assert not load.told["failed"], load
     assert any("/exec" in where for where in met)
 
@@ -222,7 +222,7 @@ def test_a_standby_takes_over_from_a_killed_leader(lab: Lab) -> None:
         assert space.ask("web", "-H", "x-user: alice") == "alice"
         space.remove("alice")
         space.restored()
-        assert space.owned() == before
+        space.as_before(before)
     assert not load.told["failed"], load
 
 
@@ -256,7 +256,7 @@ def test_an_api_server_that_is_away_stops_no_traffic(lab: Lab) -> None:
         for name in ("alice", "bob"):
             space.remove(name)
         space.restored()
-        assert space.owned() == before
+        space.as_before(before)
     for load in (others, hers):
         assert not load.told["failed"], load
     assert not hers.told["misrouted"], hers
@@ -277,7 +277,7 @@ def test_a_kubelet_that_is_killed_stops_nothing(lab: Lab) -> None:
         for name in ("alice", "bob"):
             space.remove(name)
         space.restored()
-        assert space.owned() == before
+        space.as_before(before)
     for load in (others, late):
         assert not load.told["failed"], load
 
@@ -297,7 +297,7 @@ def test_a_carrier_comes_back_with_its_configuration_and_no_operator(lab: Lab) -
         _until_active(space, "alice")
         space.remove("alice")
         space.restored()
-        assert space.owned() == before
+        space.as_before(before)
 
 
 def test_pods_that_go_come_back(lab: Lab) -> None:
@@ -401,7 +401,7 @@ def test_an_image_that_cannot_be_pulled_touches_no_live_container(lab: Lab) -> N
         space.remove("alice")
         lab.kube.delete(mount)
         space.restored()
-        assert space.owned() == before
+        space.as_before(before)
     assert not load.told["failed"], load
 
 
@@ -415,7 +415,7 @@ def test_a_restore_goes_on_when_no_stand_in_can_come(lab: Lab) -> None:
             space.remove("alice")
             until(lambda: all(names.WAITS_SINCE in annotations_of(p) for p in _originals(space)), "originals that wait")
             space.restored()
-        assert space.owned() == before
+        space.as_before(before)
     assert not load.told["failed"], load
 
 
@@ -440,7 +440,7 @@ def test_a_carrier_without_room_keeps_what_it_has(lab: Lab) -> None:
         for name in ("alice", "bob"):
             space.remove(name)
         space.restored()
-        assert space.owned() == before
+        space.as_before(before)
 
 
 def test_a_target_that_goes_takes_everything_with_it_and_is_bridged_when_it_is_back(lab: Lab) -> None:

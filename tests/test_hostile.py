@@ -181,7 +181,7 @@ def test_two_hundred_bridges_at_once(lab: Lab) -> None:
         assert crowd.ask("web", "-H", "x-user: b").startswith("web-shadow-")
         list(pool.map(crowd.remove, users))
         crowd.restored()
-        assert crowd.owned() == before
+        crowd.as_before(before)
 
 
 def written_at_last(lab: Lab, bridge: Obj) -> bool:
@@ -215,7 +215,7 @@ def test_a_bridge_that_goes_while_it_is_installed(lab: Lab) -> None:
         with ThreadPoolExecutor(len(webs)) as pool:
             list(pool.map(regretted, range(len(webs))))
         regret.restored()
-        assert regret.owned() == before
+        regret.as_before(before)
         assert [regret.ask(name)[: len(name)] for name in webs] == webs
 
 
@@ -251,7 +251,7 @@ def test_what_is_patched_by_hand_is_put_right(lab: Lab) -> None:
             until(lambda: hand.ask("web").startswith("web-shadow-"), f"after {what} the shadows to answer")
         hand.remove("alice")
         hand.restored()
-        assert hand.owned() == before
+        hand.as_before(before)
 
 
 def changes(space: Namespace) -> dict[str, tuple[Key, Obj]]:
@@ -315,7 +315,7 @@ def test_without_the_webhook_nobody_waits_but_who_makes_a_bridge(lab: Lab) -> No
             lab.cluster.kubectl("scale", "-n", "gefyra", "deployment/gefyra-operator", "--replicas=2")
             lab.cluster.kubectl("rollout", "status", "-n", "gefyra", "deployment/gefyra-operator", f"--timeout={PATIENCE:.0f}s")
         away.restored()
-        until(lambda: away.owned() == before, "the namespace as it was")
+        away.as_before(before)
 
 
 def operators(lab: Lab) -> list[Obj]:
@@ -393,4 +393,4 @@ def test_a_value_that_json_can_spell_in_two_ways_stands_in_nobodys_way(lab: Lab)
         for name in ("bob", *(f"alice-{number}" for number in range(len(SPELLINGS)))):
             spell.remove(name)
         spell.restored()
-        assert spell.owned() == before
+        spell.as_before(before)

@@ -21,4 +21,4 @@ def test_a_deployment_is_bridged_by_two_users_and_then_as_before(lab: Lab) -> No
         assert shop.ask("web", path="/api/orders") == "bob"
         shop.remove("bob")
         shop.restored()
-        assert shop.owned() == before
+        shop.as_before(before)

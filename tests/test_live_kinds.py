@@ -213,7 +213,7 @@ def bridged(space: Namespace, asked_for: list[Obj]) -> Iterator[None]:
     for obj in asked_for:
         space.lab.kube.delete(key_of(obj))
     space.restored()
-    until(lambda: space.owned() == before, "all as before", lambda: str(different(before, space.owned())))
+    space.as_before(before)
 
 
 def peers(space: Namespace) -> list[str]:
@@ -235,11 +235,6 @@ def settled(space: Namespace) -> dict[str, Obj]:
         before = now
         time.sleep(1)
     return now
-
-
-def different(before: dict[str, Obj], after: dict[str, Obj]) -> dict[str, tuple[Obj | None, Obj | None]]:
-    """What is not as it was."""
-    return {name: (before.get(name), after.get(name)) for name in {*before, *after} if before.get(name) != after.get(name)}
 
 
 def shadows(space: Namespace, workload_name: str) -> set[str]:

@@ -101,7 +101,7 @@ def test_one_command_brings_a_users_requests_and_no_others(lab: Lab, shop: Names
     assert others.told["ok"], others
     assert not others.told["failed"], others
     assert not others.told["misrouted"], others
-    assert shop.owned() == before
+    shop.as_before(before)
     assert left(lab) == {"GefyraClient gefyra/alice"}
 
 

@@ -38,7 +38,7 @@ def test_what_follows_ctrl_c_begins_a_line() -> None:
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-c", TWICE])
     seen = b""
-    for key, until in ((b"", b"waits"), (b"\x03", b"asked")):
+    for key, until in ((b"", b"waits\r\n"), (b"\x03", b"asked")):
         os.write(terminal, key)
         while until not in seen:
             seen += os.read(terminal, 1000)

@@ -163,6 +163,15 @@ class Namespace:
         kinds = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod", "Service", "ConfigMap", "NetworkPolicy", "EndpointSlice")
         return {f"{kind} {o['metadata']['name']}": _owned(o) for kind in kinds for o in self.objects(kind)}
 
+    def as_before(self, before: dict[str, Obj]) -> None:
+        """Wait until `owned` says again what it said: Kubernetes' own controllers follow a moment later. Fails with what differs."""
+
+        def differs() -> dict[str, tuple[Obj | None, Obj | None]]:
+            after = self.owned()
+            return {name: (before.get(name), after.get(name)) for name in {*before, *after} if before.get(name) != after.get(name)}
+
+        until(lambda: not differs(), f"{self.name} to be as it was before", lambda: str(differs()))
+
     def _unfollowed(self) -> list[str]:
         """Pods that are ready and missing in a Service, endpoints without their Pod, and slices without their Service."""
         found = [o for kind in ("Pod", "Service", "EndpointSlice") for o in self.objects(kind)]
