@@ -60,7 +60,7 @@ CODES: dict[str, Code] = {
     "ObjectInvalid": Code("refused", "A bridge or mount that is in the cluster already is not valid; in a file of your own the same mistake ends the command with exit code 2. It keeps only itself out.", "Correct or delete it; the message begins with the code of the mistake."),
     "BridgeExpired": Code("warning", "The bridge's sunset lies in the past: it is removed.", "Create it again with a later sunset."),
     # --- how the requests get to a user's machine (generator/connections/, generator/asked/client.py)
-    "ClientAway": Code("warning", "Nobody listens at the relay on the bridge's port: the user's machine is not connected. The cluster answers; the bridge goes on by itself when it is connected again.", "Connect it: `bascule connect`."),
+    "ClientAway": Code("warning", "Nobody listens at the relay on the bridge's port: the user's machine is not connected, or its process does not listen. The cluster answers; the bridge goes on by itself when both are there again.", "Connect the machine with `bascule connect`, and start the process."),
     "ClientGone": Code("warning", "The user's machine has been away for longer than the bridge waits for it (annotation bascule.dev/away-grace, a day by default): the bridge is removed.", "Connect, and create it again."),
     "ClientExpired": Code("warning", "The client's sunset lies in the past: it is removed, and its bridges with it.", "Create it again with a later sunset."),
     "PortsExhausted": Code("warning", "There is no port left for a bridge, or no block of ports for a client: a client has 32 ports of the relay, the relay 1312 clients, Stowaway 50,000 destinations.", "Remove bridges or clients that nobody needs."),

@@ -208,9 +208,9 @@ def sshd(folder: Path) -> Iterator[Sshd]:
 
 
 @contextmanager
-def serving(answer: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A TCP server at the port of 127.0.0.1 that is given, with a thread for each connection."""
-    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+def serving(answer: Callable[[socket.socket], None], at: int = 0) -> Iterator[int]:
+    """A TCP server at the port of 127.0.0.1 that is given, with a thread for each connection. at: the port, 0 for any."""
+    with socket.create_server(("127.0.0.1", at), backlog=256) as listener:
 
         def one(made: socket.socket) -> None:
             with made, suppress(OSError):

@@ -67,6 +67,21 @@ def test_who_takes_a_bridge_up_decides_how_long_it_waits(api: Api, held: bool, b
     assert api.objects[AT]["metadata"]["annotations"] == {"a.example/b": "c", **({"bascule.dev/away-grace": "60"} if held else {})}
 
 
+@pytest.mark.parametrize(
+    ("before", "wait", "after"), [("60", True, "86400"), ("86400", False, "60"), ("60", False, "60"), ("3", True, "3")]
+)
+def test_a_bridge_waits_longer_for_a_process_than_for_a_laptop(api: Api, before: str, wait: bool, after: str) -> None:
+    """What somebody has set by hand stays; a write of another in between is left to the next look."""
+    there = asked(held=True)
+    there["metadata"]["annotations"]["bascule.dev/away-grace"] = before
+    api.keep(there)
+    bridging._wait_for_process(api.kube, api.objects[AT], wait=wait)
+    assert api.objects[AT]["metadata"]["annotations"] == {"bascule.dev/away-grace": after}
+    api.before = lambda method, _path: 409 if method == "PUT" else 0
+    bridging._wait_for_process(api.kube, api.objects[AT], wait=not wait)
+    assert api.objects[AT]["metadata"]["annotations"] == {"bascule.dev/away-grace": after}
+
+
 def test_a_refusal_of_before_is_not_this_bridges(api: Api) -> None:
     """What was refused once is judged anew, also when the same is asked for again; its port is kept."""
     condition = {"type": "Accepted", "status": "False", "reason": "RuleIdentical", "message": "bob has it"}

@@ -189,6 +189,36 @@ def test_the_laptop_comes_back(kube: Kube, relay: Relay, process: int) -> None:
         assert made.end() == 0
 
 
+@pytest.mark.parametrize("soon", ["", "from generator.cli import bridging; bridging._SILENT = 0.5"])
+def test_the_process_comes_and_goes(kube: Kube, relay: Relay, soon: str) -> None:
+    """While it does not listen, that is said and the relay refuses; the bridge waits for it longer than for a laptop, but not at once."""
+    local = free_port()
+
+    def grace() -> str:
+        return str(bridges(kube)[0]["metadata"]["annotations"]["bascule.dev/away-grace"])
+
+    def told(event: str, count: int) -> None:
+        until(lambda: sum(e["event"] == event for e in made.events) == count, f"{count} times {event}, after {made.events}")
+
+    with command([sys.executable, "-c", f"{soon}\n{PROGRAM}", *ALICE, "--port", f"8080:{local}"]) as made:
+        silence = f"a process that listens on port {local}; the cluster answers until then"
+        made.told("waiting", message=silence)
+        (port,) = ports(bridges(kube)[0])
+        for turn in (1, 2):
+            assert not listens(port)
+            until(lambda: not soon or grace() == "86400", "more patience")
+            with serving(hello, local):
+                told("active", turn)
+                assert ask(port, "/").endswith(b"hello")
+                until(lambda: grace() == "60", "less patience")
+            with suppress(ConnectionError):
+                assert ask(port, "/") == b""
+            told("waiting", turn + 1)
+        assert {e["message"] for e in made.events if e["event"] == "waiting"} == {silence}
+        assert made.end() == 0
+        made.told("removed")
+
+
 def test_a_second_signal_leaves_at_once(kube: Kube, relay: Relay, process: int) -> None:
     """And says what stays; here somebody's finalizer keeps the bridge."""
     with running(*ALICE, "--port", f"8080:{process}") as made:
@@ -269,6 +299,9 @@ def test_one_connection_for_detached_bridges(kube: Kube, relay: Relay, process: 
         made.told("bridge", bridge="one", state="ACTIVE")
         bascule(*a_path("two", process), "--detach")
         made.told("bridge", bridge="two", state="ACTIVE")
+        bascule(*a_path("down", free_port()), "--detach")
+        made.told("bridge", bridge="down", state="answered by the cluster, as nothing listens here")
+        kube.delete(Key("GefyraBridge", "gefyra", "down"))
         at = {o["metadata"]["name"]: ports(o)[0] for o in bridges(kube)}
         assert ask(at["two"], "/two").endswith(b"hello")
         made.told("request", bridge="two", path="/two")

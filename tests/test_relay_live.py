@@ -11,6 +11,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -22,7 +23,7 @@ from generator.live.failures import KubeError
 from generator.live.portforward import forward
 from generator.names import AWAY_GRACE, RELAY_PORTS
 from tests.command_lab import Running
-from tests.live.lab import Lab, Namespace, header, until, workload
+from tests.live.lab import CARRIER, Lab, Namespace, header, until, workload
 from tests.live.laptop import GRPC, HTTP, Laptop, client, laptop
 
 MEGABYTES = int(os.environ.get("BASCULE_RELAY_MEGABYTES", "256"))
@@ -180,6 +181,37 @@ def test_a_laptop_that_vanishes_and_comes_back(lab: Lab, shop: Namespace, alice:
             assert not load.told["failed"], load
             assert not load.told["misrouted"], load
     shop.restored()
+
+
+def test_a_process_that_comes_and_goes(shop: Namespace, alice: Laptop) -> None:
+    """Until it listens the cluster answers its user's requests, and none is lost, also while the bridge comes; so again when it ends."""
+    words = ("--url", f"http://{shop.address('web')}/", "--header", "x-user=alice")
+    later = HTTP + 100
+    with alice.bridge("deployment/web", "-n", shop.name, "--port", f"8080:{later}", "--header", "x-user=alice") as made:
+        with shop.load(*words, "--expect-name", "web-.*") as before:
+            silence = made.told("waiting", message=f"a process that listens on port {later}; the cluster answers until then")
+            until(lambda: len(carriers(shop)) == 2, "the carriers")
+            shop.without_stand_ins()
+            assert "ClientAway" in shop.told(silence["bridge"])
+        with alice.process(later):
+            made.told("active")
+            until(lambda: shop.state(silence["bridge"]) == "ACTIVE", "the bridge to say so", lambda: shop.told(silence["bridge"]))
+            assert {asked(shop, "alice") for _ in range(9)} == {"alice"}
+        until(lambda: asked(shop, "alice").startswith("web-"), "the cluster to answer")
+        with shop.load(*words, "--expect-name", "web-.*") as after:
+            time.sleep(2)
+        assert made.end() == 0
+    for load in (before, after):
+        assert load.told["ok"], load
+        assert not load.told["failed"], load
+        assert not load.told["misrouted"], load
+    shop.restored()
+
+
+def carriers(space: Namespace) -> list[str]:
+    """The Pods of the workload whose container is a carrier."""
+    pods = space.objects("Pod", "app=web")
+    return [p["metadata"]["name"] for p in pods if any(c["image"] == CARRIER for c in p["spec"]["containers"])]
 
 
 def test_what_a_users_key_and_account_cannot_do(lab: Lab, shop: Namespace, alice: Laptop, bob: Laptop) -> None:

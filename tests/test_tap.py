@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -41,6 +42,24 @@ def ask(made: socket.socket, path: str) -> None:
         piece = made.recv(1000)
         assert piece, "cut off"
         found += piece
+
+
+def called(server: socket.socket) -> socket.socket:
+    """Who has something to say: the tap looks for a process with connections that say nothing."""
+    server.settimeout(PATIENCE)
+    while True:
+        made, _ = server.accept()
+        if made.recv(1, socket.MSG_PEEK):
+            return made
+        made.close()
+
+
+def reaches(tap: int, server: socket.socket) -> bool:
+    """Whether what goes into the tap comes to the server."""
+    with dial(tap) as made:
+        made.sendall(b"x")
+        with called(server) as process:
+            return process.recv(1) == b"x"
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +167,9 @@ def test_who_reads_slowly_is_sent_to_slowly() -> None:
     sent = [0]
 
     def pouring(made: socket.socket) -> None:
-        if made.recv(1) == b"x":
-            made.sendall(b"x")
+        first = made.recv(1)
+        if first != b"p":
+            made.sendall(first)
             return
         made.setblocking(False)
         while sent[0] < 8 * KERNEL and select.select((), (made,), (), 1.0)[1]:
@@ -174,35 +194,53 @@ def test_with_the_block_all_ends() -> None:
     with socket.create_server(("127.0.0.1", 0)) as process:
         with tapped(process.getsockname()[1], lambda _: None) as tap:
             made = dial(tap)
-            other, _ = process.accept()
+            made.sendall(b"x")
+            other = called(process)
+            assert other.recv(1) == b"x"
         with made, other:
             assert (whole(made), whole(other)) == (b"", b"")
     assert set(threading.enumerate()) <= before
 
 
 def test_nobody_listens() -> None:
-    """The caller is cut off at once; when the process is there, the same tap leads to it."""
-    port = free_port()
-    with tapped(port, lambda _: None) as tap:
-        with suppress(ConnectionResetError), dial(tap) as made:
-            assert whole(made) == b""
-        with socket.create_server(("127.0.0.1", port)) as server, dial(tap) as made:
-            server.settimeout(PATIENCE)
-            made.sendall(b"x")
-            process, _ = server.accept()
-            with process:
-                assert process.recv(1) == b"x"
+    """The caller is cut off at once; when the process is there, the same tap leads to it. Each change is told, and once."""
+    port, turns = free_port(), list[bool]()
+    with tapped(port, lambda _: None, turns.append) as tap:
+        until(lambda: turns == [False], "that nobody listens")
+        for expected in ([False, True], [False, True, False, True]):
+            for _ in range(3):
+                with suppress(ConnectionResetError), dial(tap) as made:
+                    assert whole(made) == b""
+            with socket.create_server(("127.0.0.1", port)) as server:
+                assert reaches(tap, server)
+                until(lambda expected=expected: turns == expected, f"that somebody listens, after {turns}")  # type: ignore[misc]
+    assert turns == [False, True, False, True]
+
+
+def test_a_process_that_takes_nobody_for_now_listens() -> None:
+    """With a full queue it is neither there nor away: nothing is told until it takes somebody."""
+    turns: list[bool] = []
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        stack.enter_context(dial(server.getsockname()[1]))
+        stack.enter_context(tapped(server.getsockname()[1], lambda _: None, turns.append))
+        time.sleep(0.5)
+        assert turns == []
+        server.accept()[0].close()
+        until(lambda: turns == [True], "that it listens")
 
 
 def test_a_process_that_listens_on_ipv6_alone() -> None:
     """As some do that say localhost."""
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server, tapped(server.getsockname()[1], lambda _: None) as tap:
-        server.settimeout(PATIENCE)
-        with dial(tap) as made:
-            made.sendall(b"x")
-            process, _ = server.accept()
-            with process:
-                assert process.recv(1) == b"x"
+    turns: list[bool] = []
+    with (
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as server,
+        tapped(server.getsockname()[1], lambda _: None, turns.append) as tap,
+    ):
+        assert reaches(tap, server)
+    assert turns == [True]
 
 
 SCARCE = """

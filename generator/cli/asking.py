@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from generator import names
-from generator.asked.bridge import Bridge, decode_bridge
+from generator.asked.bridge import AWAY_SECONDS, Bridge, decode_bridge
 from generator.asked.values import TargetRef, port_number, workload
 from generator.cluster.relay import port_at
 from generator.cluster.snapshot import Obj
@@ -19,6 +19,8 @@ from generator.text.walk import Place
 
 GRACE: Final = "60"
 """Seconds without its client after which a bridge goes by itself that a command holds."""
+SILENT_GRACE: Final = str(AWAY_SECONDS)
+"""The same while its command is there, and the user's process does not listen."""
 _LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,43}[a-z0-9])?")
 """A client's name: its account is called gefyra-client-NAME, in a label's room."""
 

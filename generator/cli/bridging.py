@@ -27,6 +27,8 @@ _NOTICED: Final = 1.0
 """Seconds after which it is said what is waited for."""
 _PATIENCE: Final = 60.0
 """Seconds that the way back may take, and that a detached bridge has to be given its port."""
+_SILENT: Final = 20.0
+"""Seconds for which the user's process does not listen, after which the bridge is to wait for it: less than its grace, asking.GRACE."""
 _TRIES: Final = 5
 """How often a bridge is written that another writer was faster with."""
 
@@ -125,7 +127,7 @@ def _hold(kube: Kube, asked: Obj, connection: holding.Held, tell: holding.Tell, 
     from generator.live.failures import KubeError, NotFound  # noqa: PLC0415  # only when a cluster is read
 
     name, began = asked["metadata"]["name"], time.monotonic()
-    active, said, missing, since = False, "", "", began
+    active, said, missing, since, heard = False, "", "", began, began
     while not stop.is_set():
         try:
             obj = kube.get(key_of(asked))
@@ -138,7 +140,10 @@ def _hold(kube: Kube, asked: Obj, connection: holding.Held, tell: holding.Tell, 
                 return refusal
             ports = asking.relay_ports(obj)
             connection.lead({name: ports})
-            found = _missing(obj, connection.holds() >= set(ports))
+            silent = connection.silent(name)
+            heard = heard if silent else time.monotonic()
+            _wait_for_process(kube, obj, wait=time.monotonic() - heard > _SILENT)
+            found = _missing(obj, connection.holds() >= set(ports), silent)
         now = time.monotonic()
         if not found and not active:
             tell("active", f"{name} is ACTIVE after {now - began:.1f} s; Ctrl-C takes it down", bridge=name, seconds=round(now - began, 3))
@@ -162,10 +167,24 @@ def _refusal(obj: Obj) -> str:
     return f"{accepted['reason']}: {accepted['message']}" if refused else ""
 
 
-def _missing(obj: Obj, held: bool) -> str:
-    """What the bridge waits for, "" if its requests come here."""
+def _wait_for_process(kube: Kube, obj: Obj, *, wait: bool) -> None:
+    """Let the bridge outlive, or not any more, that nobody listens on its ports: to the operator that looks like a client that is away."""
+    from generator.live.failures import KubeError  # noqa: PLC0415  # only when a cluster is written to
+
+    before, after = (asking.GRACE, asking.SILENT_GRACE) if wait else (asking.SILENT_GRACE, asking.GRACE)
+    annotations = annotations_of(obj)
+    if annotations.get(AWAY_GRACE) == before:
+        metadata = {**obj["metadata"], "annotations": {**annotations, AWAY_GRACE: after}}
+        with contextlib.suppress(KubeError):  # the next look does it
+            kube.replace({**obj, "metadata": metadata})
+
+
+def _missing(obj: Obj, held: bool, silent: list[int]) -> str:
+    """What the bridge waits for, "" if its requests come here. silent: the ports of this machine on which nothing listens."""
     if not obj.get("clusterEndpoint"):
         return "the operator to give the bridge a port of the relay"
+    if silent:
+        return f"a process that listens on port {' and '.join(map(str, silent))}; the cluster answers until then"
     if not held:
         return "the connection to the relay"
     if obj.get("state") == "ACTIVE":
@@ -219,7 +238,8 @@ def _taken_down(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell)
 def _stays(name: str, *, deleted: bool) -> str:
     if deleted:
         return f"{name} is deleted; what it changed is put back by the operator, `bascule status` shows how far it is"
-    return f"{name} is there still; it goes by itself in {asking.GRACE} s, or: kubectl -n gefyra delete gefyrabridge {name}"
+    by_itself = f"it goes by itself in {asking.GRACE} s, in a day if your process did not listen"
+    return f"{name} is there still; {by_itself}, or: kubectl -n gefyra delete gefyrabridge {name}"
 
 
 def _left(source: Source, plan: Concerned) -> str:

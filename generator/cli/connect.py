@@ -78,7 +78,7 @@ def _follow(kube: Kube, client: str, connection: holding.Held, tell: holding.Tel
             ports = {name: asking.relay_ports(obj) for name, obj in bridges.items()}
             connection.lead(ports)
             held = connection.holds()
-            now = {name: _state(obj, held >= set(ports[name])) for name, obj in bridges.items()}
+            now = {name: _state(obj, held >= set(ports[name]), connection.silent(name)) for name, obj in bridges.items()}
             for name, state in sorted(now.items()):
                 if shown.get(name) != state:
                     local = ", ".join(map(str, sorted(ports[name].values()))) or "no port yet"
@@ -89,5 +89,7 @@ def _follow(kube: Kube, client: str, connection: holding.Held, tell: holding.Tel
         stop.wait(_PAUSE)
 
 
-def _state(obj: Obj, held: bool) -> str:
+def _state(obj: Obj, held: bool, silent: list[int]) -> str:
+    if silent:
+        return "answered by the cluster, as nothing listens here"
     return str(obj.get("state") or "REQUESTED") if held else "not connected"

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PAINT: Final[view.Paint] = {r"\S+ +\S+ +\S.* ([45]\d\d) +\d+ ms": {"fg": "red"}, r"(.* is ACTIVE.*)": {"fg": "green"}, **view.PROBLEMS}
 Tell = Callable[..., None]
 """tell(event, text, **fields): `text` for a person, the fields for a program."""
+_Way = tuple[str, int]
+"""A bridge, and a port of this machine that it leads to."""
 
 
 def teller(output: str, stop: threading.Event) -> Tell:
@@ -63,26 +65,52 @@ def request(tell: Tell, bridge: str, seen: Seen) -> None:
 
 
 class Held:
-    """A client's session in a thread of its own, and a tap for each bridge and port."""
+    """A client's session in a thread of its own, and a tap for each bridge and port.
+
+    While nothing listens on a port of this machine, the relay's port that leads to it is not held: a carrier is refused there before it
+    has sent anything, and the cluster answers.
+    """
 
     def __init__(self, session: Session, tell: Tell, stack: ExitStack) -> None:
         self._session, self._tell, self._stack = session, tell, stack
-        self._taps: dict[tuple[str, int], int] = {}
+        self._lock = threading.Lock()
+        self._taps: dict[_Way, int] = {}
+        self._listens: dict[_Way, bool] = {}
+        self._ways: dict[int, _Way] = {}
 
     def lead(self, bridges: Mapping[str, Mapping[int, int]]) -> None:
         """By bridge: the relay's ports that lead to ports of this machine; all others are given back."""
-        self._session.want({port: self._tap(name, local) for name, ports in bridges.items() for port, local in ports.items()})
+        ways = {port: (name, local) for name, ports in bridges.items() for port, local in ports.items()}
+        for way in ways.values():
+            self._tap(way)
+        with self._lock:
+            self._ways = ways
+            self._want()
 
     def holds(self) -> frozenset[int]:
         """The relay's ports that lead here now."""
         return self._session.held()
 
-    def _tap(self, name: str, local: int) -> int:
+    def silent(self, bridge: str) -> list[int]:
+        """The ports of this machine that the bridge leads to, and on which nothing listens."""
+        with self._lock:
+            return sorted({way[1] for way in self._ways.values() if way[0] == bridge and self._listens.get(way) is False})
+
+    def _tap(self, way: _Way) -> None:
         from generator.live.tap import tapped  # noqa: PLC0415  # only when a connection is held
 
-        if (name, local) not in self._taps:
-            self._taps[name, local] = self._stack.enter_context(tapped(local, partial(request, self._tell, name)))
-        return self._taps[name, local]
+        if way not in self._taps:
+            name, local = way
+            tap = tapped(local, partial(request, self._tell, name), partial(self._turned, way))
+            self._taps[way] = self._stack.enter_context(tap)
+
+    def _turned(self, way: _Way, listens: bool) -> None:
+        with self._lock:
+            self._listens[way] = listens
+            self._want()
+
+    def _want(self) -> None:
+        self._session.want({port: self._taps[way] for port, way in self._ways.items() if self._listens.get(way)})
 
 
 def introduced(kube: Kube, client: str, tell: Tell, *, named: bool) -> tuple[Path, str]:

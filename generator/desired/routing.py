@@ -58,8 +58,9 @@ def connections(
 def _away(bridge: Bridge, remote: int, since: str) -> Problem:
     """Nobody listens for this port. The route stays: while the relay refuses, carriers ask the cluster, so coming back needs no write."""
     key, client = str(key_of(bridge.obj)), bridge.owner
-    message = f"port {remote}: {client} is not connected" + (f" since {since}" if since else " yet")
-    return Problem("ClientAway", key, message, f"Connect {client}: `bascule connect`; the cluster answers until then.")
+    message = f"port {remote}: " + (f"{client} has not listened since {since}" if since else f"{client} does not listen yet")
+    cure = f"Connect {client} with `bascule connect`, and start its process; the cluster answers until then."
+    return Problem("ClientAway", key, message, cure)
 
 
 def connect(snapshot: Snapshot, endpoint: str) -> Connection | str:

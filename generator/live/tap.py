@@ -7,25 +7,23 @@ slowly is sent to slowly. What is told comes from a watcher, who cannot hold the
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final
 
+from generator.live.process import Process, Turned
 from generator.live.turns import Task, Wait, run
 from generator.watching import Seen, Watcher
 
 _PIECE: Final = 64 * 1024
 _SECONDS: Final = 5.0
-"""For a connection to the user's process, on the same machine; and at the end for what is still to be told."""
-_HOSTS: Final = ("127.0.0.1", "::1")
-"""Where a process listens that says `localhost`."""
+"""At the end, for what is still to be told."""
 _PAUSE: Final = 0.05
 """Seconds until accept(2) is tried again, where the machine has no room."""
 _UNTOLD: Final = 10_000
@@ -36,17 +34,24 @@ Look = Callable[[bytes], None]
 Tell = Callable[[Seen], None]
 
 
+def _heedless(_listens: bool) -> None:
+    """For who need not know."""
+
+
 @contextmanager
-def tapped(port: int, tell: Tell) -> Iterator[int]:
+def tapped(port: int, tell: Tell, turned: Turned = _heedless) -> Iterator[int]:
     """The port that leads to `port` of this machine while the block runs.
 
-    tell: is called from a thread of its own, once for each request that is answered, however long it takes. While nothing listens on
-    `port`, whoever connects is cut off: the carrier has given the relay its request by then, and answers with a 502 (README, Limits).
+    tell: is called from a thread of its own, once for each request that is answered, however long it takes. turned: is called with
+    whether something listens on `port`, at the beginning and when that is seen to have changed; it must not wait. Whoever connects
+    while nothing does is cut off.
     """
     stop, stopped = socket.socketpair()
-    with _teller(tell) as later, socket.create_server(("127.0.0.1", 0), backlog=1024) as listener, stop, stopped:
+    with _teller(tell) as later, socket.create_server(("127.0.0.1", 0), backlog=1024) as listener, stop, stopped, socket.socket() as clock:
         listener.setblocking(False)
-        thread = threading.Thread(target=run, args=(stopped.fileno(), _accept(listener, port, later)), daemon=True)
+        process = Process(port, turned, clock)
+        tasks = _accept(listener, process, later), process.sought()
+        thread = threading.Thread(target=run, args=(stopped.fileno(), *tasks), daemon=True)
         thread.start()
         try:
             yield listener.getsockname()[1]
@@ -66,7 +71,8 @@ def _teller(tell: Tell) -> Iterator[Tell]:
 
     def all_() -> None:
         while seen := queue.get():
-            tell(seen)
+            with contextlib.suppress(ValueError):  # an encoding of the terminal that has not all letters
+                tell(seen)
 
     thread = threading.Thread(target=all_, daemon=True)
     thread.start()
@@ -77,13 +83,13 @@ def _teller(tell: Tell) -> Iterator[Tell]:
         thread.join(_SECONDS)
 
 
-def _accept(listener: socket.socket, port: int, tell: Tell) -> Task:
+def _accept(listener: socket.socket, process: Process, tell: Tell) -> Task:
     called, pause = Wait(listener.fileno(), EVENT_READ), Wait(listener.fileno(), 0, _PAUSE)
     while True:
         yield called
         with contextlib.ExitStack() as stack:
             try:
-                process = stack.enter_context(socket.socket())  # first, so that whoever is taken can be served
+                made = stack.enter_context(socket.socket())  # first, so that whoever is taken can be served
                 caller, _ = listener.accept()
             except BlockingIOError:
                 continue
@@ -91,20 +97,22 @@ def _accept(listener: socket.socket, port: int, tell: Tell) -> Task:
                 yield pause
                 continue
             stack.pop_all()
-        yield _serve(caller, process, port, tell)
+        yield _serve(caller, made, process, tell)
 
 
-def _serve(caller: socket.socket, process: socket.socket, port: int, tell: Tell) -> Task:
+def _serve(caller: socket.socket, made: socket.socket, process: Process, tell: Tell) -> Task:
     with contextlib.ExitStack() as stack:
         stack.enter_context(caller)
         try:
-            process = stack.enter_context((yield from _reached(process, port)))
-            for each in (caller, process):
+            made = stack.enter_context((yield from process.reached(made)))
+            for each in (caller, made):
                 each.setblocking(False)
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
+        except OSError as error:
             with contextlib.suppress(OSError):
                 caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            if isinstance(error, ConnectionRefusedError):
+                yield from process.refused()
             return
         stack.pop_all()
     watcher, ended = Watcher(), list[socket.socket]()
@@ -116,24 +124,8 @@ def _serve(caller: socket.socket, process: socket.socket, port: int, tell: Tell)
 
         return watch
 
-    yield _pass(caller, process, watched(watcher.sent), ended)
-    yield _pass(process, caller, watched(watcher.answered), ended)
-
-
-def _reached(made: socket.socket, port: int) -> Generator[Wait, None, socket.socket]:
-    """The user's process, at the other end of `made`, or of another socket where it listens on IPv6 alone. Raises OSError."""
-    for host in _HOSTS:
-        if host == "::1":
-            made = socket.socket(socket.AF_INET6)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(made).setblocking(False)
-            until = time.monotonic() + _SECONDS
-            while (code := made.connect_ex((host, port))) in (errno.EINPROGRESS, errno.EALREADY) and time.monotonic() < until:
-                yield Wait(made.fileno(), EVENT_WRITE, _SECONDS)
-            if code in (0, errno.EISCONN) and made.getsockname() != made.getpeername():  # of a free port the kernel may take that very one
-                stack.pop_all()
-                return made
-    raise ConnectionRefusedError
+    yield _pass(caller, made, watched(watcher.sent), ended)
+    yield _pass(made, caller, watched(watcher.answered), ended)
 
 
 def _pass(source: socket.socket, sink: socket.socket, look: Look, ended: list[socket.socket]) -> Task:

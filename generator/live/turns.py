@@ -1,7 +1,7 @@
 """Many sockets in one thread: tasks take turns, and each goes on when what it waits for is there.
 
-A task is a generator that yields what it waits for, or another task, which runs beside it from then on. It may be woken for nothing:
-then it tries what would have blocked, and waits again.
+A task is a generator that yields what it waits for, or another task, which runs beside it as soon as this one waits or ends. It may be
+woken for nothing: then it tries what would have blocked, and waits again.
 """
 
 from __future__ import annotations
@@ -51,14 +51,18 @@ class _Turns:
 
     def go_on(self, task: Task, before: Wait | None = None) -> None:
         """Let a task run until it waits again. before: what it has waited for."""
-        wanted = next(task, None)
+        begun, wanted = list[Task](), next(task, None)
         while wanted is not None and not isinstance(wanted, Wait):
-            self.go_on(wanted)
+            begun.append(wanted)
             wanted = next(task, None)
         if wanted and wanted.seconds:
             heappush(self._alarms, (time.monotonic() + wanted.seconds, wanted))
-        if wanted is before:
-            return
+        if wanted is not before:
+            self._change(task, before, wanted)
+        for each in begun:  # whose descriptor may be one that this task has closed
+            self.go_on(each)
+
+    def _change(self, task: Task, before: Wait | None, wanted: Wait | None) -> None:
         if before:
             del self._waiting[before.descriptor][before.event]
             self._heed(before.descriptor)

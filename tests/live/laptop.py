@@ -84,9 +84,9 @@ class Laptop:
         return command(words, env=self.environment, cwd=self.home)
 
     @contextmanager
-    def process(self) -> Iterator[None]:
-        """The user's process: the application, which calls itself by the user's name."""
-        where = [f"--http=127.0.0.1:{HTTP}", f"--grpc=127.0.0.1:{GRPC}", "--tcp=127.0.0.1:3002"]
+    def process(self, first: int = HTTP) -> Iterator[None]:
+        """The user's process: the application, which calls itself by the user's name. first: of its ports."""
+        where = [f"--{protocol}=127.0.0.1:{first + number}" for number, protocol in enumerate(("http", "grpc", "tcp"))]
         process = subprocess.Popen(self.inside(str(built() / "app"), f"--name={self.name}", *where), stdout=subprocess.PIPE, text=True)
         assert process.stdout
         try:
