@@ -71,8 +71,7 @@ def _teller(tell: Tell) -> Iterator[Tell]:
 
     def all_() -> None:
         while seen := queue.get():
-            with contextlib.suppress(ValueError):  # an encoding of the terminal that has not all letters
-                tell(seen)
+            tell(seen)
 
     thread = threading.Thread(target=all_, daemon=True)
     thread.start()
