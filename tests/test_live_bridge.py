@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -65,7 +66,7 @@ def container() -> Obj:
     """The container of Deployment shop/web."""
     password = {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "login", "key": "password"}}}
     address = {"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-    return build.container(envFrom=[{"configMapRef": {"name": "settings"}}], env=[password, address])
+    return build.container(ports=(8080, 9090), envFrom=[{"configMapRef": {"name": "settings"}}], env=[password, address])
 
 
 class Relay:
@@ -201,7 +202,7 @@ def test_the_process_comes_and_goes(kube: Kube, relay: Relay, soon: str) -> None
         until(lambda: sum(e["event"] == event for e in made.events) == count, f"{count} times {event}, after {made.events}")
 
     with command([sys.executable, "-c", f"{soon}\n{PROGRAM}", *ALICE, "--port", f"8080:{local}"]) as made:
-        silence = f"a process that listens on port {local}; the cluster answers until then"
+        silence = f"a process that listens on port {local}; the cluster answers in its place"
         made.told("waiting", message=silence)
         (port,) = ports(bridges(kube)[0])
         for turn in (1, 2):
@@ -217,6 +218,22 @@ def test_the_process_comes_and_goes(kube: Kube, relay: Relay, soon: str) -> None
         assert {e["message"] for e in made.events if e["event"] == "waiting"} == {silence}
         assert made.end() == 0
         made.told("removed")
+
+
+def test_one_of_two_ports_has_nobody(kube: Kube, relay: Relay, process: int) -> None:
+    """It is said which; the other is led here, and shows whether the laptop is there, so that the bridge goes as soon as it does."""
+    local = free_port()
+    soon = "from generator.cli import bridging; bridging._SILENT = 0.1"
+    with command([sys.executable, "-c", f"{soon}\n{PROGRAM}", *ALICE, "--port", f"8080:{process}", "--port", f"9090:{local}"]) as made:
+        made.told("waiting", message=f"a process that listens on port {local}; the cluster answers in its place")
+        (bridge,) = bridges(kube)
+        there = {inside: int(end.rpartition(":")[2]) for inside, end in bridge["clusterEndpoint"].items()}
+        assert ask(there["8080"], "/").endswith(b"hello")
+        made.told("request", status=200)
+        assert not listens(there["9090"])
+        time.sleep(1)  # ten looks
+        assert bridges(kube)[0]["metadata"]["annotations"] == {"bascule.dev/away-grace": "60"}
+        assert made.end() == 0
 
 
 def test_a_second_signal_leaves_at_once(kube: Kube, relay: Relay, process: int) -> None:

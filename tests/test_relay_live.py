@@ -189,7 +189,7 @@ def test_a_process_that_comes_and_goes(shop: Namespace, alice: Laptop) -> None:
     later = HTTP + 100
     with alice.bridge("deployment/web", "-n", shop.name, "--port", f"8080:{later}", "--header", "x-user=alice") as made:
         with shop.load(*words, "--expect-name", "web-.*") as before:
-            silence = made.told("waiting", message=f"a process that listens on port {later}; the cluster answers until then")
+            silence = made.told("waiting", message=f"a process that listens on port {later}; the cluster answers in its place")
             until(lambda: len(carriers(shop)) == 2, "the carriers")
             shop.without_stand_ins()
             assert "ClientAway" in shop.told(silence["bridge"])

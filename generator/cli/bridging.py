@@ -141,7 +141,7 @@ def _hold(kube: Kube, asked: Obj, connection: holding.Held, tell: holding.Tell, 
             ports = asking.relay_ports(obj)
             connection.lead({name: ports})
             silent = connection.silent(name)
-            heard = heard if silent else time.monotonic()
+            heard = heard if ports and set(silent) >= set(ports.values()) else time.monotonic()
             _wait_for_process(kube, obj, wait=time.monotonic() - heard > _SILENT)
             found = _missing(obj, connection.holds() >= set(ports), silent)
         now = time.monotonic()
@@ -184,7 +184,7 @@ def _missing(obj: Obj, held: bool, silent: list[int]) -> str:
     if not obj.get("clusterEndpoint"):
         return "the operator to give the bridge a port of the relay"
     if silent:
-        return f"a process that listens on port {' and '.join(map(str, silent))}; the cluster answers until then"
+        return f"a process that listens on port {' and '.join(map(str, silent))}; the cluster answers in its place"
     if not held:
         return "the connection to the relay"
     if obj.get("state") == "ACTIVE":
