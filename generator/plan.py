@@ -34,7 +34,8 @@ class Change:
     """One write.
 
     patch: RFC 6902 operations, for `patch`. body: the object, for `create`. subresource: "status" or "".
-    uid: of the object, for `delete`: the precondition under which it is deleted (DeleteOptions, meta/v1), None when it has none.
+    uid, version: of the object, for `delete`: the preconditions under which it is deleted (Preconditions, meta/v1), None for none. The
+    version of what expires: whoever has given it more time meanwhile keeps it. Our own objects go whatever has become of them.
     restarts: containers that this write restarts. deliver: what the Pod's carriers have to take first.
     foreign: the object is neither ours nor a Pod of a target; a bug if it is ever true.
     """
@@ -46,6 +47,7 @@ class Change:
     body: Obj | None = None
     subresource: str = ""
     uid: str | None = None
+    version: str | None = None
     restarts: int = 0
     deliver: tuple[Delivery, ...] = ()
     foreign: bool = False
@@ -81,7 +83,8 @@ def plan(snapshot: Snapshot, desired: Desired) -> tuple[Change, ...]:
 
 
 def _expired(snapshot: Snapshot, key: Key, why: str) -> Change:
-    return Change("delete", key, why, uid=(_live(snapshot, key) or {"metadata": {}})["metadata"].get("uid"))
+    metadata = (_live(snapshot, key) or {"metadata": {}})["metadata"]
+    return Change("delete", key, why, uid=metadata.get("uid"), version=metadata.get("resourceVersion"))
 
 
 def _live(snapshot: Snapshot, key: Key) -> Obj | None:
@@ -191,8 +194,8 @@ def change_json(change: Change) -> dict[str, Any]:
         result["subresource"] = change.subresource
     if change.op == "patch":
         result["patch"] = list(change.patch)
-    if change.op == "delete" and change.uid:
-        result["preconditions"] = {"uid": change.uid}
+    if change.op == "delete" and (found := {k: v for k, v in (("uid", change.uid), ("resourceVersion", change.version)) if v}):
+        result["preconditions"] = found
     if change.body is not None:
         result["body"] = change.body
     if change.restarts:

@@ -2,8 +2,9 @@
 
 Writes go in waves, each parallel in itself: what carriers need, then other objects, the Pods, the reports, the deletes. The writes
 of one Pod keep their order, with the configuration delivered before an annotation says that the carrier has confirmed it. When
-something of a wave fails, the next waves are not begun: read again, plan again. Only a Pod that cannot be made holds nothing up: no
-change of the same plan needs it yet, and a stand-in that is refused for good must not keep its originals from the way back.
+something of a wave fails, the next waves are not begun: read again, plan again. Two things are not held up: what is reported is what
+was seen before any write, and says what fails; and no change of the same plan needs a Pod yet that cannot be made, so that a stand-in
+that is refused for good does not keep its originals from the way back. Of a plan that is stale nothing more is written at all.
 """
 
 from __future__ import annotations
@@ -45,8 +46,14 @@ def write(
     changes: Iterable[Change],
     pool: Executor,
     seen: Callable[[Key, Obj | None], None] = lambda _key, _obj: None,
+    deliveries: Executor | None = None,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> Result:
-    """Write the changes. seen: is told each object as the server has it then, None for one that is gone."""
+    """Write the changes.
+
+    seen: is told each object as the server has it then, None for one that is gone. deliveries: where to wait for carriers that answer
+    late, so that they hold up no other write; `pool` by default. goes_on: asked before each wave, whether to begin it.
+    """
     result = Result()
 
     def chain(steps: list[Change]) -> None:
@@ -62,9 +69,12 @@ def write(
             result.written.append(change)
 
     for wave in waves(changes):
-        list(pool.map(chain, wave))
-        if result.stale or any((c.op, c.key.kind) != ("create", "Pod") for c, _ in result.failed):
+        holds_up = any((c.op, c.key.kind) != ("create", "Pod") for c, _ in result.failed)
+        if result.stale or not goes_on():
             break
+        if not holds_up or _wave(wave[0][0]) == _REPORTS:
+            for done in [(deliveries or pool if any(c.deliver for c in steps) else pool).submit(chain, steps) for steps in wave]:
+                done.result()
     return result
 
 
@@ -77,13 +87,16 @@ def waves(changes: Iterable[Change]) -> Iterator[list[list[Change]]]:
         yield list(chains.values())
 
 
+_REPORTS = (3, 0)
+
+
 def _wave(change: Change) -> tuple[int, int]:
     if change.op == "create":
         return (0, int(change.key.kind == "Pod"))
     if change.op == "delete":
         return (4, int(change.key.kind != "Pod"))
     if change.key.kind in OUR_KINDS.values():
-        return (3, 0)
+        return _REPORTS
     return (2, 0) if change.key.kind == "Pod" else (1, 0)
 
 
@@ -100,7 +113,7 @@ def _write(kube: Kube, change: Change, seen: Callable[[Key, Obj | None], None]) 
                 raise
         seen(change.key, kube.patch(change.key, change.patch, change.subresource))
     else:
-        seen(change.key, kube.delete(change.key, change.uid))
+        seen(change.key, kube.delete(change.key, change.uid, change.version))
 
 
 def refusal(delivery: Delivery, error: ConfigRefused) -> Obj:

@@ -16,7 +16,7 @@ from websockets.protocol import State
 from carrier2 import contract
 from generator.asked.values import Tls, delivered
 from generator.cluster.snapshot import Key
-from generator.live.failures import KubeError, Refused, Unreachable
+from generator.live.failures import Forbidden, KubeError, NotFound, Refused, Unreachable
 from generator.live.kube import Kube, path
 from generator.live.websocket import PIECE, Message, Websocket, flush, json_of, messages, opened, receive
 from generator.plan import Delivery
@@ -89,7 +89,10 @@ def _secret(kube: Kube, source: str) -> bytes:
     """The value behind `secret:NAMESPACE/NAME:KEY`."""
     where, _, key = source.removeprefix("secret:").partition(":")
     namespace, _, name = where.partition("/")
-    data = kube.get(Key("Secret", namespace, name)).get("data") or {}
+    try:
+        data = kube.get(Key("Secret", namespace, name)).get("data") or {}
+    except (NotFound, Forbidden) as error:
+        raise ConfigRefused(f"Secret {namespace}/{name} cannot be read: {error}") from error
     if key not in data:
         raise ConfigRefused(f"Secret {namespace}/{name} has no key {key}")
     return base64.b64decode(data[key])

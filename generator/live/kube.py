@@ -150,14 +150,14 @@ class Kube:
         metadata = obj["metadata"]
         return self._call("PUT", path(obj["kind"], metadata.get("namespace", ""), metadata["name"]), body=obj)
 
-    def delete(self, key: Key, uid: str | None = None) -> Obj | None:
-        """Delete it, if it is the object with that uid; the object as it is while it ends, None when it is gone.
+    def delete(self, key: Key, uid: str | None = None, version: str | None = None) -> Obj | None:
+        """Delete it, if it has that uid and resourceVersion; the object as it is while it ends, None when it is gone.
 
         Raises NotFound when it is not there, Conflict when it is another one.
         """
         body: Obj = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        if found := {name: value for name, value in (("uid", uid), ("resourceVersion", version)) if value}:
+            body["preconditions"] = found
         if self._dry_run:
             body["dryRun"] = ["All"]  # with a body the server does not look at the query
         left = self._call("DELETE", path(key.kind, key.namespace, key.name), body=body)

@@ -27,6 +27,7 @@ bridges = Gauge("bascule_bridges", "Bridges by state.", ("state",), registry=REG
 mounts = Gauge("bascule_mounts", "Mounts by state.", ("state",), registry=REGISTRY)
 leader = Gauge("bascule_leader", "1 while this process leads.", registry=REGISTRY)
 relists = Counter("bascule_relists", "Watches that had to begin with a new list.", registry=REGISTRY)
+failures = Counter("bascule_failures", "What ended in a mistake of ours; the log has its traceback.", registry=REGISTRY)
 verdicts = Counter(
     "bascule_admission_verdicts", "Reviews by kind and verdict: allowed, warned, refused.", ("kind", "verdict"), registry=REGISTRY
 )

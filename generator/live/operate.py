@@ -68,7 +68,8 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
 
     asked, heard = threading.Event(), threading.Event()
     mirror = Mirror(kube, changed)
-    reconciler = Reconciler(kube, mirror, wrote, turned, heard.is_set)
+    candidate = Candidate(kube, me, partial(metrics.leader.set, 1), partial(_resigned, heard))
+    reconciler = Reconciler(kube, mirror, wrote, turned, heard.is_set, candidate.leads)
     control, _ = kube.list_objects(SETTINGS.kind, SETTINGS.namespace)
     if SETTINGS not in map(key_of, control):
         log.warning("there is no %s: no namespace is managed", SETTINGS)
@@ -77,7 +78,6 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
     if tls is None:
         return
     resign = threading.Event()
-    candidate = Candidate(kube, me, partial(metrics.leader.set, 1), partial(_resigned, heard))
     beat = [time.monotonic()]
     servers = (
         serve.Server(serve.webhooks(partial(_judge, mirror)), webhook, tls),

@@ -1,7 +1,8 @@
 """The operator's loop: what has changed -> the workloads to look at -> a plan for each -> writes, one plan per workload at a time.
 
 There is no state that matters: a workload that is looked at once more than needed costs a moment, and all are looked at once in a
-while. So a lost event, a killed operator and a second one are no special cases.
+while. So a lost event, a killed operator and a second one are no special cases. A mistake of ours about one workload is told, and
+tried again later; the others go on.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ RENEW_SECONDS = 3600.0
 """Between two deliveries to a carrier with TLS, at least. cert-manager renews when a third of a certificate's life is left."""
 _LONGEST_BACKOFF = 30.0
 _FIRST_BACKOFF = 0.05
-_TARGETS_AT_ONCE = 16
+_TARGETS_AT_ONCE = 64
 _WRITES_AT_ONCE = 32
+_DELIVERIES_AT_ONCE = 32
 UNTARGETED = Key("", "", "")
 """In the queue: clients, connections, the bridges and mounts without a workload, and those that expire."""
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ class Reconciler:
     """The loop.
 
     wrote: is told each write with the object before and after it. turned: is told a workload, with its Pods before and after some of
-    them have changed. heard: whether it is known who listens at the relay.
+    them have changed. heard: whether it is known who listens at the relay. leads: asked before each wave of writes.
     """
 
     kube: Kube
@@ -63,10 +65,12 @@ class Reconciler:
     wrote: Wrote = lambda _change, _before, _after: None
     turned: Turned = lambda _workload, _before, _after: None
     heard: Callable[[], bool] = lambda: True
+    leads: Callable[[], bool] = lambda: True
     _pods: dict[Key, list[Obj]] = field(default_factory=dict)
     _queue: Queue[Key] = field(default_factory=Queue)
     _events: list[Event] = field(default_factory=list)
     _running: bool = False
+    _resync: float = 0.0
     _busy: set[Key] = field(default_factory=set)
     _known: frozenset[Key] = frozenset()
     _failures: dict[Key, int] = field(default_factory=dict)
@@ -77,6 +81,7 @@ class Reconciler:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _targets: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_TARGETS_AT_ONCE, "target"))
     _writes: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_WRITES_AT_ONCE, "write"))
+    _deliveries: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_DELIVERIES_AT_ONCE, "deliver"))
 
     def changed(self, key: Key, before: Obj | None, after: Obj | None) -> None:
         """Take note of a change; for Mirror.changed. While nobody reconciles, there is no need: all is looked at first."""
@@ -90,44 +95,56 @@ class Reconciler:
         self._failures.clear()
         self._renewed.clear()
         self._renewing.clear()
-        self._running, resync = True, 0.0
+        self._running, self._resync = True, 0.0
         while goes_on():
             due = self._queue.take(timeout=0.5)
             with self._lock:
                 events, self._events = self._events, []
             if self.mirror.waits_for:
-                resync = 0.0
-                continue
-            if not (events or due or time.monotonic() >= resync):
-                continue
-            snapshot = self.mirror.snapshot(clock(), unheard=not self.heard())
-            if snapshot.proxies_behind:
-                resync = min(resync, time.monotonic() + self.mirror.proxies_behind)
-            intent = read(snapshot, self._memory)
-            due |= self._touched(snapshot, intent, events) | ({UNTARGETED} if intent.expired else set())
-            if (wait := next_end(intent, snapshot.now)) is not None:
-                self._queue.add(UNTARGETED, wait + 0.001)
-            if time.monotonic() >= resync:
-                resync = time.monotonic() + RESYNC_SECONDS
-                self._known = concerned(snapshot, intent)
-                due |= {*self._known, UNTARGETED}
-            self._known |= intent.claims.keys()
-            self._intent = intent
-            with metrics.reconcile_seconds.time():
-                for key in sorted(due - self._busy):
-                    self._reconcile(snapshot, intent, key)
-            metrics.queue_depth.set(len(self._queue))
-            metrics.targets.set(len(self._known))
-            for kind, gauge in (("GefyraBridge", metrics.bridges), ("GefyraBridgeMount", metrics.mounts)):
-                metrics.count(gauge, (str(o.get("state")) for o in snapshot.controls if key_of(o).kind == kind))
+                self._resync = 0.0
+            elif events or due or time.monotonic() >= self._resync:
+                try:
+                    self._look(due, events)
+                except Exception:
+                    log.exception("looking at what has changed")
+                    metrics.failures.inc()
+                    self._resync = time.monotonic() + _LONGEST_BACKOFF
         self._running = False
         with self._lock:
             self._events.clear()
 
     def close(self) -> None:
         """End once the writes that have begun are done."""
-        self._targets.shutdown()
-        self._writes.shutdown()
+        for pool in (self._targets, self._writes, self._deliveries):
+            pool.shutdown()
+
+    def _look(self, due: set[Key], events: list[Event]) -> None:
+        """Plan what is due and what the events touch."""
+        snapshot = self.mirror.snapshot(clock(), unheard=not self.heard())
+        if snapshot.proxies_behind:
+            self._resync = min(self._resync, time.monotonic() + self.mirror.proxies_behind)
+        intent = read(snapshot, self._memory)
+        due |= self._touched(snapshot, intent, events) | ({UNTARGETED} if intent.expired else set())
+        if (wait := next_end(intent, snapshot.now)) is not None:
+            self._queue.add(UNTARGETED, wait + 0.001)
+        if time.monotonic() >= self._resync:
+            self._resync = time.monotonic() + RESYNC_SECONDS
+            self._known = concerned(snapshot, intent)
+            due |= {*self._known, UNTARGETED}
+        self._known |= intent.claims.keys()
+        self._intent = intent
+        with metrics.reconcile_seconds.time():
+            for key in sorted(due - self._busy):
+                try:
+                    self._reconcile(snapshot, intent, key)
+                except Exception:
+                    log.exception("planning for %s", key, extra={"target": str(key)})
+                    metrics.failures.inc()
+                    self._queue.add(key, _LONGEST_BACKOFF)
+        metrics.queue_depth.set(len(self._queue))
+        metrics.targets.set(len(self._known))
+        for kind, gauge in (("GefyraBridge", metrics.bridges), ("GefyraBridgeMount", metrics.mounts)):
+            metrics.count(gauge, (str(o.get("state")) for o in snapshot.controls if key_of(o).kind == kind))
 
     def _touched(self, snapshot: Snapshot, intent: Intent, events: Iterable[Event]) -> set[Key]:
         """The workloads for which the events may matter, of those that we have to do with."""
@@ -177,7 +194,7 @@ class Reconciler:
         wait = 0.0
         try:
             before = {c.key: self.mirror.get(c.key) for c in changes}
-            result = apply.write(self.kube, changes, self._writes, self.mirror.saw)
+            result = apply.write(self.kube, changes, self._writes, self.mirror.saw, self._deliveries, self.leads)
             for change in result.written:
                 self.wrote(change, before[change.key], self.mirror.get(change.key))
                 log.info("%s %s: %s", change.op, change.key, change.reason, extra={"target": str(key), "op": change.op})
@@ -190,7 +207,8 @@ class Reconciler:
                 metrics.writes.labels(change.op, change.key.kind, "failed").inc()
             wait = self._backoff(key, result)
         except Exception:
-            log.exception("writing for %s", key)
+            log.exception("writing for %s", key, extra={"target": str(key)})
+            metrics.failures.inc()
             wait = _LONGEST_BACKOFF
         finally:
             self._busy.discard(key)
