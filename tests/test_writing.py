@@ -141,6 +141,35 @@ def test_carriers_that_do_not_answer_hold_up_no_other_write(monkeypatch: pytest.
     reconciler.close()
 
 
+@pytest.mark.parametrize(("error", "delivered"), [(None, True), (Conflict("it has changed", 409), False), (Forbidden("no", 403), True)])
+def test_a_pod_is_held_before_carriers_are_delivered_to(monkeypatch: pytest.MonkeyPatch, error: KubeError | None, delivered: bool) -> None:
+    """It serves until then. If it has changed, all is planned again at once; if it cannot be held, the others go on all the same."""
+    server, new = Yes(), Key("Pod", "shop", "new")
+
+    class Server(Yes):
+        def patch(self, key: Key, operations: object, subresource: str = "") -> Obj:
+            """Not for the new Pod."""
+            if key == new and error:
+                raise error
+            return super().patch(key, operations, subresource)
+
+    server = Server()
+    monkeypatch.setattr(apply, "deliver", lambda _kube, key, _delivery: server.written.append(("deliver", key)))
+    carriers = [Key("Pod", "shop", name) for name in ("a", "z")]
+    plan_ = (
+        *(Change("patch", key, "deliver the configuration", deliver=(Delivery("app", ""),)) for key in carriers),
+        Change("patch", new, "hold"),
+        Change("patch", BOB, "state"),
+        Change("delete", Key("Pod", "shop", "shadow"), "no original needs it any more"),
+    )
+    written(plan_, server)
+    held = [] if error else [("patch", new)]
+    assert server.written[: len(held)] == held
+    assert [("deliver", key) in server.written for key in carriers] == [delivered] * 2
+    assert (("patch", BOB) in server.written) == delivered
+    assert any(op == "delete" for op, _ in server.written) == (not error)
+
+
 NOBODY = Kube(pykube.KubeConfig(build.NOBODY))
 
 

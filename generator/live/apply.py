@@ -1,10 +1,14 @@
 """A plan -> writes. The thin applier: it decides nothing, and a plan that has become stale ends where it is met.
 
-Writes go in waves, each parallel in itself: what carriers need, then other objects, the Pods, the reports, the deletes. The writes
-of one Pod keep their order, with the configuration delivered before an annotation says that the carrier has confirmed it. When
-something of a wave fails, the next waves are not begun: read again, plan again. Two things are not held up: what is reported is what
-was seen before any write, and says what fails; and no change of the same plan needs a Pod yet that cannot be made, so that a stand-in
-that is refused for good does not keep its originals from the way back. Of a plan that is stale nothing more is written at all.
+Writes go in waves, each parallel in itself: what carriers need, then other objects, the Pods, those of them whose carriers are delivered
+to, the reports, the deletes. The writes of one Pod keep their order, with the configuration delivered before an annotation says that the
+carrier has confirmed it. The other Pods come first, as a delivery takes long on a busy machine, and a new Pod that is to be held serves
+meanwhile.
+
+Of a plan that is stale nothing more is written: read again, plan again. When something fails otherwise, the next waves are not begun,
+but for the reports: they tell what was seen before any write, and what fails. A Pod that cannot be patched holds up no delivery to
+another, and one that cannot be made nothing at all: no change of the same plan needs it yet, and a stand-in that is refused for good must
+not keep its originals from the way back.
 """
 
 from __future__ import annotations
@@ -68,36 +72,51 @@ def write(
                 return
             result.written.append(change)
 
-    for wave in waves(changes):
-        holds_up = any((c.op, c.key.kind) != ("create", "Pod") for c, _ in result.failed)
+    held_up: set[int] = set()
+    for number, wave in waves(changes):
         if result.stale or not goes_on():
             break
-        if not holds_up or _wave(wave[0][0]) == _REPORTS:
-            for done in [(deliveries or pool if any(c.deliver for c in steps) else pool).submit(chain, steps) for steps in wave]:
-                done.result()
+        if number in held_up:
+            continue
+        before = len(result.failed)
+        threads = deliveries if deliveries and number == _CARRIERS else pool
+        for done in [threads.submit(chain, steps) for steps in wave]:
+            done.result()
+        if len(result.failed) > before:
+            held_up |= _HELD_UP[number]
     return result
 
 
-def waves(changes: Iterable[Change]) -> Iterator[list[list[Change]]]:
-    """The changes in waves of chains: what is in one chain is written one after the other."""
-    for _, wave in groupby(sorted(changes, key=_wave), _wave):
+def waves(changes: Iterable[Change]) -> Iterator[tuple[int, list[list[Change]]]]:
+    """The changes in waves of chains, by the wave's number: what is in one chain is written one after the other."""
+    found = list(changes)
+    slow = {c.key for c in found if c.deliver}
+
+    def number(change: Change) -> int:
+        return _CARRIERS if change.key in slow else _wave(change)
+
+    for wave, members in groupby(sorted(found, key=number), number):
         chains: dict[Key, list[Change]] = {}
-        for change in wave:
+        for change in members:
             chains.setdefault(change.key, []).append(change)
-        yield list(chains.values())
+        yield wave, list(chains.values())
 
 
-_REPORTS = (3, 0)
+_NEW, _NEW_PODS, _OBJECTS, _PODS, _CARRIERS, _REPORTS, _OLD_PODS, _OLD = range(8)
+_HELD_UP = {number: {n for n in range(number + 1, 8) if n != _REPORTS} for number in range(8)} | {
+    _NEW_PODS: set[int](),
+    _PODS: {_OLD_PODS, _OLD},
+}
+"""What is not begun after a failure in a wave."""
 
 
-def _wave(change: Change) -> tuple[int, int]:
+def _wave(change: Change) -> int:
+    pod = change.key.kind == "Pod"
     if change.op == "create":
-        return (0, int(change.key.kind == "Pod"))
+        return _NEW_PODS if pod else _NEW
     if change.op == "delete":
-        return (4, int(change.key.kind != "Pod"))
-    if change.key.kind in OUR_KINDS.values():
-        return _REPORTS
-    return (2, 0) if change.key.kind == "Pod" else (1, 0)
+        return _OLD_PODS if pod else _OLD
+    return _REPORTS if change.key.kind in OUR_KINDS.values() else _PODS if pod else _OBJECTS
 
 
 def _write(kube: Kube, change: Change, seen: Callable[[Key, Obj | None], None]) -> None:
