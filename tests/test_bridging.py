@@ -58,21 +58,32 @@ def test_another_writer_is_faster(api: Api, faster: int, taken: bool) -> None:
 @pytest.mark.parametrize("held", [True, False])
 @pytest.mark.parametrize("before", [True, False])
 def test_who_takes_a_bridge_up_decides_how_long_it_waits(api: Api, held: bool, before: bool) -> None:
-    """One that is detached now stays without its client, also when a command held it before; other annotations are kept."""
+    """One that is detached now stays without its client, also when a command held it before; other annotations are kept. One that is held
+    now waits for a day until it is ACTIVE: its client may have been away for long.
+    """
     old = asked(held=before)
     old["metadata"]["annotations"] = {**old["metadata"].get("annotations", {}), "a.example/b": "c"}
     api.keep(old)
     bridging._write(api.kube, asked(held=held))
 
-    assert api.objects[AT]["metadata"]["annotations"] == {"a.example/b": "c", **({"bascule.dev/away-grace": "60"} if held else {})}
+    assert api.objects[AT]["metadata"]["annotations"] == {"a.example/b": "c", **({"bascule.dev/away-grace": "86400"} if held else {})}
 
 
 @pytest.mark.parametrize(
-    ("before", "wait", "after"), [("60", True, "86400"), ("86400", False, "60"), ("60", False, "60"), ("3", True, "3")]
+    ("before", "wait", "state", "after"),
+    [
+        ("60", True, "REQUESTED", "86400"),
+        ("86400", False, "REQUESTED", "86400"),
+        ("86400", False, "ACTIVE", "60"),
+        ("60", False, "ACTIVE", "60"),
+        ("3", True, "REQUESTED", "3"),
+    ],
 )
-def test_a_bridge_waits_longer_for_a_process_than_for_a_laptop(api: Api, before: str, wait: bool, after: str) -> None:
-    """What somebody has set by hand stays; a write of another in between is left to the next look."""
-    there = asked(held=True)
+def test_a_bridge_waits_longer_for_a_process_than_for_a_laptop(api: Api, before: str, wait: bool, state: str, after: str) -> None:
+    """Until the operator has heard of its return: the time since nobody listened would end it at once. What somebody has set by hand
+    stays; a write of another in between is left to the next look.
+    """
+    there = {**asked(held=True), "state": state}
     there["metadata"]["annotations"]["bascule.dev/away-grace"] = before
     api.keep(there)
     bridging._wait_for_process(api.kube, api.objects[AT], wait=wait)

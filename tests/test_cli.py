@@ -1198,3 +1198,34 @@ def test_plan_as_yaml_is_plan_as_json() -> None:
 def test_braces(given: list[str], expected: list[str]) -> None:
     """Names are cut at a dash only, wrapped, and counted after a dozen."""
     assert braced(given, "+ ", 40) == expected
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("plan", "--help"), ("completion", "bash")])
+@pytest.mark.parametrize("errors", ["/dev/null", "/dev/full"])
+def test_a_full_disk_is_said_and_no_traceback(words: tuple[str, ...], errors: str) -> None:
+    """Whatever is printed: exit code 2, also where the error finds no room either."""
+    with Path("/dev/full").open("w") as full, Path(errors).open("w") as err:
+        command = [sys.executable, "-m", "generator", *words]
+        assert subprocess.run(command, stdout=full, stderr=err, check=False).returncode == 2
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "error: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", "../../pods", "a.b", "-a", "a" * 64])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("snapshot",),
+        ("clean", "--live", "-f", "-"),
+        ("bridge", "deployment/web", "--port", "8080:3000"),
+        ("env", "deployment/web"),
+        ("run", "deployment/web"),
+    ],
+)
+def test_no_namespace_is_called_so(words: tuple[str, ...], name: str) -> None:
+    """It is said before anything is asked of a cluster, as it would be a part of addresses."""
+    more = ["--", "true"] if words[0] == "run" else []
+    found = CliRunner().invoke(main, [*words, "-n", name, *more], env={"KUBECONFIG": "/dev/null"})
+    assert found.exit_code == 2
+    assert found.stderr.startswith(f"error OptionInvalid: --namespace: {name!r} is no namespace's name\n")

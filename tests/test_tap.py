@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -218,18 +217,18 @@ def test_nobody_listens() -> None:
 
 
 def test_a_process_that_takes_nobody_for_now_listens() -> None:
-    """With a full queue it is neither there nor away: nothing is told until it takes somebody."""
+    """Whose queue is full at the beginning is taken to be there; when it takes somebody, he is led to it."""
     turns: list[bool] = []
     with ExitStack() as stack:
         server = stack.enter_context(socket.socket())
         server.bind(("127.0.0.1", 0))
         server.listen(0)
         stack.enter_context(dial(server.getsockname()[1]))
-        stack.enter_context(tapped(server.getsockname()[1], lambda _: None, turns.append))
-        time.sleep(0.5)
-        assert turns == []
+        tap = stack.enter_context(tapped(server.getsockname()[1], lambda _: None, turns.append))
+        until(lambda: turns == [True], "that it is taken to listen")
         server.accept()[0].close()
-        until(lambda: turns == [True], "that it listens")
+        assert reaches(tap, server)
+    assert turns == [True]
 
 
 def test_a_process_that_listens_on_ipv6_alone() -> None:

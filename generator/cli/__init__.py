@@ -18,6 +18,7 @@ the others  a command each: pure functions, and a few lines of glue at the end
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -102,6 +103,14 @@ class Bascule(click.Group):
         names = [CompletionItem(name, help=text) for name, (_, _, text) in COMMANDS.items() if name.startswith(incomplete)]
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Run it all; also `--help` may find no room for its output."""
+        try:
+            return super().main(*args, **more)
+        except OSError as error:
+            _unwritten(error)
+            sys.exit(2)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command. Whatever goes wrong ends in an exit code and never in a traceback."""
         try:
@@ -118,8 +127,7 @@ class Bascule(click.Group):
             _hush()
             ctx.exit(_NO_READER)
         except OSError as error:
-            _hush()
-            click.echo(f"error: the output cannot be written: {error.strerror or error}", err=True)
+            _unwritten(error)
             ctx.exit(2)
         except Exception as error:
             if os.environ.get("BASCULE_TRACEBACK") == "1":
@@ -141,6 +149,12 @@ def _utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def _unwritten(error: OSError) -> None:
+    _hush()
+    with contextlib.suppress(OSError):  # standard error may be full too
+        click.echo(f"error: the output cannot be written: {error.strerror or error}", err=True)
 
 
 def _hush() -> None:

@@ -14,7 +14,7 @@ from generator.cli import asking, color_option, data, holding, signals, view
 from generator.cli.bridging import attached, detached
 from generator.cli.check import gravity, problem_lines
 from generator.cli.states import Row, Status, Target, judge
-from generator.cli.stream import Source, clock
+from generator.cli.stream import Source, clock, space
 from generator.cli.wishes import Concerned, concerned, wishes
 from generator.cluster.snapshot import Obj, key_of
 from generator.errors import InputError
@@ -39,7 +39,7 @@ from generator.rules.conditions import in_words
 @click.option("--method", metavar="METHOD", multiple=True, help="Only this method.")
 @click.option("--query", metavar="NAME=VALUE", multiple=True, help="Only with this parameter in the query.")
 @click.option("--cookie", metavar="NAME=VALUE", multiple=True, help="Only with this cookie.")
-@click.option("-n", "--namespace", metavar="NAME", help="Of the workload; by default that of the context.")
+@click.option("-n", "--namespace", metavar="NAME", callback=space, help="Of the workload; by default that of the context.")
 @click.option("--name", metavar="NAME", default="", help="Of the bridge; by default made from what is asked.")
 @click.option("--client", metavar="NAME", help="Who you are to others; by default the kubeconfig's user.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and write nothing.")
@@ -72,7 +72,8 @@ def bridge(
 
     First it is judged as `bascule check` would; what is refused is not written. Then each request that arrives is shown. Ctrl-C, a
     closed terminal and SIGTERM take the bridge down; a second Ctrl-C leaves that to the operator. If this machine vanishes, the
-    cluster answers within seconds, and after a minute the bridge goes by itself.
+    cluster answers within seconds, and after a minute the bridge goes by itself; while only your
+    process is down, after a day.
 
     Exit code 0: it was taken down, or with --detach made; 1: it is refused, or was lost; 2: the input cannot be used.
     """

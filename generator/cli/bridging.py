@@ -46,7 +46,7 @@ def _write(kube: Kube, asked: Obj) -> None:
         try:
             with live.answers(kube):
                 there = _there(kube, key)
-                wish = wishes([asked], map(_anew, there), delete=False)[0]
+                wish = wishes([_patient(asked) if there else asked], map(_anew, there), delete=False)[0]
                 put(kube, wish._replace(op="patch" if there else "create"))
         except Conflict as error:  # the operator has written to it meanwhile
             if not left:
@@ -63,6 +63,14 @@ def _anew(there: Obj) -> Obj:
     annotations = {name: value for name, value in annotations_of(there).items() if name != AWAY_GRACE}
     kept = {field: value for field, value in there.items() if field not in ("state", "status")}
     return {**kept, "metadata": {**there["metadata"], "annotations": annotations}}
+
+
+def _patient(asked: Obj) -> Obj:
+    """For one that is there already: its client may have been away for longer than a command's bridge would wait."""
+    if AWAY_GRACE not in annotations_of(asked):
+        return asked
+    metadata = asked["metadata"]
+    return {**asked, "metadata": {**metadata, "annotations": {**metadata["annotations"], AWAY_GRACE: asking.SILENT_GRACE}}}
 
 
 def _there(kube: Kube, key: Key) -> list[Obj]:
@@ -128,6 +136,7 @@ def _hold(kube: Kube, asked: Obj, connection: holding.Held, tell: holding.Tell, 
 
     name, began = asked["metadata"]["name"], time.monotonic()
     active, said, missing, since, heard = False, "", "", began, began
+    silent: list[int] = []
     while not stop.is_set():
         try:
             obj = kube.get(key_of(asked))
@@ -153,7 +162,9 @@ def _hold(kube: Kube, asked: Obj, connection: holding.Held, tell: holding.Tell, 
             tell("waiting", f"waiting for {missing}{_nobody(kube)}", bridge=name, message=missing)
             said = missing
         active, said = not found, said if found else ""
-        stop.wait(_LATER if active else _SOON)
+        pause = time.monotonic() + (_LATER if active or silent else _SOON)
+        while not stop.wait(_SOON) and time.monotonic() < pause and connection.silent(name) == silent:
+            pass
     return ""
 
 
@@ -168,12 +179,15 @@ def _refusal(obj: Obj) -> str:
 
 
 def _wait_for_process(kube: Kube, obj: Obj, *, wait: bool) -> None:
-    """Let the bridge outlive, or not any more, that nobody listens on its ports: to the operator that looks like a client that is away."""
+    """Let the bridge outlive, or not any more, that nobody listens on its ports: to the operator that looks like a client that is away.
+
+    Until it says ACTIVE it may not know that somebody listens again, and the time since nobody did may be longer than the grace.
+    """
     from generator.live.failures import KubeError  # noqa: PLC0415  # only when a cluster is written to
 
     before, after = (asking.GRACE, asking.SILENT_GRACE) if wait else (asking.SILENT_GRACE, asking.GRACE)
     annotations = annotations_of(obj)
-    if annotations.get(AWAY_GRACE) == before:
+    if annotations.get(AWAY_GRACE) == before and (wait or obj.get("state") == "ACTIVE"):
         metadata = {**obj["metadata"], "annotations": {**annotations, AWAY_GRACE: after}}
         with contextlib.suppress(KubeError):  # the next look does it
             kube.replace({**obj, "metadata": metadata})
@@ -181,10 +195,12 @@ def _wait_for_process(kube: Kube, obj: Obj, *, wait: bool) -> None:
 
 def _missing(obj: Obj, held: bool, silent: list[int]) -> str:
     """What the bridge waits for, "" if its requests come here. silent: the ports of this machine on which nothing listens."""
+    fallback = (obj.get("providerParameter") or {}).get("fallback", "cluster")
     if not obj.get("clusterEndpoint"):
         return "the operator to give the bridge a port of the relay"
     if silent:
-        return f"a process that listens on port {' and '.join(map(str, silent))}; the cluster answers in its place"
+        meanwhile = "the cluster answers in its place" if fallback == "cluster" else "its requests get a 502"
+        return f"a process that listens on port {' and '.join(map(str, silent))}; {meanwhile}"
     if not held:
         return "the connection to the relay"
     if obj.get("state") == "ACTIVE":

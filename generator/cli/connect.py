@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -60,7 +61,7 @@ def mine(objects: list[Obj], client: str) -> dict[str, Obj]:
 
 def _follow(kube: Kube, client: str, connection: holding.Held, tell: holding.Tell, stop: threading.Event) -> None:
     """Lead to this machine what the client's bridges are about, as they come and go."""
-    shown: dict[str, str] = {}
+    shown: dict[str, tuple[str, str]] = {}
     trouble = ""
     while not stop.is_set():
         try:
@@ -78,18 +79,19 @@ def _follow(kube: Kube, client: str, connection: holding.Held, tell: holding.Tel
             ports = {name: asking.relay_ports(obj) for name, obj in bridges.items()}
             connection.lead(ports)
             held = connection.holds()
-            now = {name: _state(obj, held >= set(ports[name]), connection.silent(name)) for name, obj in bridges.items()}
-            for name, state in sorted(now.items()):
-                if shown.get(name) != state:
+            now = {name: _state(obj, ports[name], held, connection.silent(name)) for name, obj in bridges.items()}
+            for name, (state, silence) in sorted(now.items()):
+                if shown.get(name) != (state, silence):
                     local = ", ".join(map(str, sorted(ports[name].values()))) or "no port yet"
-                    tell("bridge", f"{name} is {state}: {local}", bridge=name, state=state)
+                    tell("bridge", f"{name} is {state}: {local}{silence}", bridge=name, state=state)
             for name in sorted(set(shown) - set(now)):
                 tell("removed", f"{name} is gone", bridge=name)
             shown = now
         stop.wait(_PAUSE)
 
 
-def _state(obj: Obj, held: bool, silent: list[int]) -> str:
-    if silent:
-        return "answered by the cluster, as nothing listens here"
-    return str(obj.get("state") or "REQUESTED") if held else "not connected"
+def _state(obj: Obj, ports: Mapping[int, int], held: frozenset[int], silent: list[int]) -> tuple[str, str]:
+    """The state, and of what nobody listens on here. ports: of the relay -> of this machine. held: those of the relay that lead here."""
+    wanted = {port for port, local in ports.items() if local not in silent}
+    silence = f"; nothing listens on {' and '.join(map(str, silent))} here" if silent else ""
+    return str(obj.get("state") or "REQUESTED") if held >= wanted else "not connected", silence

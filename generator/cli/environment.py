@@ -16,6 +16,7 @@ import click
 from generator.asked.targets import template_of
 from generator.cli import asking, color_option, folder, live, view
 from generator.cli import mounted as files_here
+from generator.cli.stream import space
 from generator.cluster.selectors import matches
 from generator.cluster.snapshot import Key, Obj, is_ours, labels_of
 from generator.cluster.workload import is_serving
@@ -39,7 +40,7 @@ def _quoted(value: str) -> str:
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("-c", "--container", metavar="NAME", help="Which one, where there are several."),
-        click.option("-n", "--namespace", metavar="NAME", help="Of the workload; by default that of the context."),
+        click.option("-n", "--namespace", metavar="NAME", callback=space, help="Of the workload; by default that of the context."),
         click.option("--context", metavar="NAME", help="Of the kubeconfig (KUBECONFIG, ~/.kube/config); its current one by default."),
         color_option,
     ):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import click
@@ -33,6 +35,8 @@ Tell = Callable[..., None]
 """tell(event, text, **fields): `text` for a person, the fields for a program."""
 _Way = tuple[str, int]
 """A bridge, and a port of this machine that it leads to."""
+_LINGERS: Final = 30.0
+"""Seconds for which a tap that no bridge needs any more goes on: for the answers that are on their way."""
 
 
 def teller(output: str, stop: threading.Event) -> Tell:
@@ -47,7 +51,9 @@ def teller(output: str, stop: threading.Event) -> Tell:
             try:
                 view.show(f"{text}\n", None if output == "json" else PAINT)
                 sys.stdout.flush()
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    view.fail(f"the output cannot be written: {error.strerror}")
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 for stream in (1, 2):
                     os.dup2(nowhere, stream)
@@ -64,6 +70,14 @@ def request(tell: Tell, bridge: str, seen: Seen) -> None:
     tell("request", text, bridge=bridge, method=seen.method, path=seen.path, status=seen.status, milliseconds=milliseconds)
 
 
+class _Tap(NamedTuple):
+    """port: where it listens. end: ends it, once or again. wanted: when a bridge needed it last, in seconds of a clock that only grows."""
+
+    port: int
+    end: Callable[[], None]
+    wanted: float
+
+
 class Held:
     """A client's session in a thread of its own, and a tap for each bridge and port.
 
@@ -74,18 +88,24 @@ class Held:
     def __init__(self, session: Session, tell: Tell, stack: ExitStack) -> None:
         self._session, self._tell, self._stack = session, tell, stack
         self._lock = threading.Lock()
-        self._taps: dict[_Way, int] = {}
+        self._taps: dict[_Way, _Tap] = {}
         self._listens: dict[_Way, bool] = {}
         self._ways: dict[int, _Way] = {}
 
     def lead(self, bridges: Mapping[str, Mapping[int, int]]) -> None:
         """By bridge: the relay's ports that lead to ports of this machine; all others are given back."""
-        ways = {port: (name, local) for name, ports in bridges.items() for port, local in ports.items()}
-        for way in ways.values():
-            self._tap(way)
+        now, ways = time.monotonic(), {port: (name, local) for name, ports in bridges.items() for port, local in ports.items()}
+        for way in {*ways.values()} - self._taps.keys():
+            self._taps[way] = self._tapped(way, now)
         with self._lock:
             self._ways = ways
             self._want()
+        for way, tap in list(self._taps.items()):
+            if way in ways.values():
+                self._taps[way] = tap._replace(wanted=now)
+            elif now - tap.wanted > _LINGERS:
+                del self._taps[way]
+                tap.end()
 
     def holds(self) -> frozenset[int]:
         """The relay's ports that lead here now."""
@@ -96,13 +116,15 @@ class Held:
         with self._lock:
             return sorted({way[1] for way in self._ways.values() if way[0] == bridge and self._listens.get(way) is False})
 
-    def _tap(self, way: _Way) -> None:
+    def _tapped(self, way: _Way, now: float) -> _Tap:
         from generator.live.tap import tapped  # noqa: PLC0415  # only when a connection is held
 
-        if way not in self._taps:
-            name, local = way
-            tap = tapped(local, partial(request, self._tell, name), partial(self._turned, way))
-            self._taps[way] = self._stack.enter_context(tap)
+        name, local = way
+        with ExitStack() as stack:
+            port = stack.enter_context(tapped(local, partial(request, self._tell, name), partial(self._turned, way)))
+            own = stack.pop_all()
+        self._stack.callback(own.close)
+        return _Tap(port, own.close, now)
 
     def _turned(self, way: _Way, listens: bool) -> None:
         with self._lock:
@@ -110,7 +132,7 @@ class Held:
             self._want()
 
     def _want(self) -> None:
-        self._session.want({port: self._taps[way] for port, way in self._ways.items() if self._listens.get(way)})
+        self._session.want({port: self._taps[way].port for port, way in self._ways.items() if self._listens.get(way)})
 
 
 def introduced(kube: Kube, client: str, tell: Tell, *, named: bool) -> tuple[Path, str]:

@@ -152,7 +152,8 @@ def status(ctx: click.Context, source: Source, only: tuple[str, ...], watch: boo
     step (>), or what it waits for (.). The states are those that the cluster shows now, whatever is written in the objects. NAME is
     a bridge or a mount.
 
-    Exit code 0; 1 if --wait has waited in vain; 2 if the input cannot be used, or nothing is called NAME.
+    Exit code 0; 1 if --wait has waited in vain; 2 if the input cannot be used, or nothing is called NAME (with
+    --wait it has gone, or may come).
     """
     if (watch or wait) and not source.of_cluster:
         raise click.UsageError(f"--{'watch' if watch else 'wait'} needs a cluster; leave out -f, or add --live.")

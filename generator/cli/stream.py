@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 NOW: Final = "# now: "
 """How the first line of a snapshot begins; the time when it was taken follows."""
+_LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _NOW = re.compile(rb"\A(?:\xef\xbb\xbf)?# now: (\S+)[ \t]*\r?(?:\n|\Z)")
 
 
@@ -165,10 +166,19 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return options
 
 
+def space(_ctx: click.Context, _parameter: click.Parameter, value: Any) -> Any:
+    """`-n`: a name, several or none, as they were given (RFC 1123, label). A callback of click. Raises InputError."""
+    for name in (value,) if isinstance(value, str) else value or ():
+        if not _LABEL.fullmatch(name):
+            cure = "Use up to 63 lower-case letters, digits and -, as in -n shop."
+            raise InputError(Problem("OptionInvalid", "--namespace", f"{name!r} is no namespace's name", cure))
+    return value
+
+
 def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--context` and `-n`."""
     spaces = "Of the cluster only these. Repeatable. By default those that bridges, mounts and the operator's settings name."
-    namespace = click.option("-n", "--namespace", metavar="NAME", multiple=True, help=spaces)
+    namespace = click.option("-n", "--namespace", metavar="NAME", multiple=True, callback=space, help=spaces)
     context = click.option("--context", metavar="NAME", help="Of the kubeconfig (KUBECONFIG, ~/.kube/config); its current one by default.")
     options: Callable[..., Any] = context(namespace(function))
     return options

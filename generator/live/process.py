@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import struct
 import time
 from collections.abc import Callable, Generator, Iterator
 from selectors import EVENT_WRITE
@@ -20,6 +21,9 @@ _ON_ITS_WAY: Final = (errno.EINPROGRESS, errno.EALREADY)
 _AGAIN: Final = 0.25
 """Seconds until a process that does not listen is tried again."""
 
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER: the port is free for its process as soon as the socket is closed."""
+
 Turned = Callable[[bool], None]
 """turned(listens)"""
 
@@ -34,7 +38,7 @@ class Process:
 
     def reached(self, made: socket.socket) -> Generator[Wait, None, socket.socket]:
         """A connection to it: `made`, or another socket where it listens on IPv6 alone. Raises ConnectionRefusedError, other OSErrors."""
-        late = False
+        unsure = False
         for host in _HOSTS:
             if host == "::1":
                 try:
@@ -48,14 +52,17 @@ class Process:
                 until = time.monotonic() + _SECONDS
                 while (code := made.connect_ex((host, self._port))) in _ON_ITS_WAY and time.monotonic() < until:
                     yield Wait(made.fileno(), EVENT_WRITE, _SECONDS)
-                if code in (0, errno.EISCONN) and made.getsockname() != made.getpeername():  # the kernel may take a free port itself
-                    stack.pop_all()
-                    return made
-            late |= code in _ON_ITS_WAY
-        raise TimeoutError if late else ConnectionRefusedError
+                if code in (0, errno.EISCONN):
+                    if made.getsockname() != made.getpeername():
+                        stack.pop_all()
+                        return made
+                    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)  # the kernel took the free port itself
+                elif code in _ON_ITS_WAY or (host == _HOSTS[0] and code != errno.ECONNREFUSED):
+                    unsure = True
+        raise OSError("it takes nobody for now, or this machine has no room") if unsure else ConnectionRefusedError
 
     def sought(self) -> Task:
-        """Try until it listens."""
+        """Try until it listens, as it is taken to if that cannot be known at the beginning."""
         while not self._listens:
             try:
                 (yield from self.reached(socket.socket())).close()
@@ -63,8 +70,11 @@ class Process:
             except ConnectionRefusedError:
                 self._turn(listens=False)
                 yield self._again
-            except OSError:  # it takes nobody for now, or this machine has no room
-                yield self._again
+            except OSError:
+                if self._listens is None:
+                    self._turn(listens=True)
+                else:
+                    yield self._again
 
     def refused(self) -> Iterator[Task]:
         """Somebody was not let in: what has to run from now on, if it does not yet."""
