@@ -14,11 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from itertools import count
 
 import pytest
 
-from generator.cluster.snapshot import Key, Obj, key_of
+from generator.cluster.relay import REPORT
+from generator.cluster.snapshot import Key, Obj, annotations_of, key_of
+from generator.cluster.times import after, written
 from generator.live.failures import KubeError
 from generator.live.portforward import forward
 from generator.names import AWAY_GRACE, RELAY_PORTS
@@ -183,8 +186,11 @@ def test_a_laptop_that_vanishes_and_comes_back(lab: Lab, shop: Namespace, alice:
     shop.restored()
 
 
-def test_a_process_that_comes_and_goes(shop: Namespace, alice: Laptop) -> None:
-    """Until it listens the cluster answers its user's requests, and none is lost, also while the bridge comes; so again when it ends."""
+def test_a_process_that_comes_and_goes(lab: Lab, shop: Namespace, alice: Laptop) -> None:
+    """Until it listens the cluster answers its user's requests, and none is lost, also while the bridge comes; so again when it ends.
+
+    An hour of silence, which its bridge outlives, is written into the operator's report.
+    """
     words = ("--url", f"http://{shop.address('web')}/", "--header", "x-user=alice")
     later = HTTP + 100
     with alice.bridge("deployment/web", "-n", shop.name, "--port", f"8080:{later}", "--header", "x-user=alice") as made:
@@ -193,15 +199,20 @@ def test_a_process_that_comes_and_goes(shop: Namespace, alice: Laptop) -> None:
             until(lambda: len(carriers(shop)) == 2, "the carriers")
             shop.without_stand_ins()
             assert "ClientAway" in shop.told(silence["bridge"])
+            until(lambda: annotations_of(bridge_of(lab, "alice"))[AWAY_GRACE] == "86400", "the bridge to wait for a day")
+            ports = json.loads(lab.kube.get(REPORT)["data"]["away"])
+            away = dict.fromkeys(ports, after(written(datetime.now(UTC), "seconds"), -3600))
+            lab.kube.merge(REPORT, {"data": {"away": json.dumps(away)}})
         with alice.process(later):
             made.told("active")
             until(lambda: shop.state(silence["bridge"]) == "ACTIVE", "the bridge to say so", lambda: shop.told(silence["bridge"]))
             assert {asked(shop, "alice") for _ in range(9)} == {"alice"}
+            until(lambda: annotations_of(bridge_of(lab, "alice"))[AWAY_GRACE] == "60", "the bridge to wait for a minute")
         until(lambda: asked(shop, "alice").startswith("web-"), "the cluster to answer")
-        with shop.load(*words, "--expect-name", "web-.*") as after:
+        with shop.load(*words, "--expect-name", "web-.*") as later_on:
             time.sleep(2)
         assert made.end() == 0
-    for load in (before, after):
+    for load in (before, later_on):
         assert load.told["ok"], load
         assert not load.told["failed"], load
         assert not load.told["misrouted"], load
