@@ -120,3 +120,16 @@ def test_a_busy_server_is_not_asked_before_its_time_whatever_happens(monkeypatch
         asked.append(loop.kube.asked / first)
     assert asked == [1, 1, 2, 2, 3]
     loop.reconciler.close()
+
+
+def test_what_is_gone_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a workload that nobody bridges any more nothing is kept, so that a cluster in which many come and go fills no memory."""
+    loop = Loop(monkeypatch)
+    loop.run(2, loop.event)
+    kept = (loop.reconciler._pods, loop.reconciler._renewed, loop.reconciler._failures)
+    assert all(WEB in each for each in kept)
+    for obj in loop.objects:
+        loop.mirror.saw(key_of(obj), None)
+    loop.run(2, loop.reconciler._queue.wake)
+    assert not any(WEB in each for each in kept)
+    loop.reconciler.close()

@@ -131,6 +131,7 @@ class Reconciler:
         if time.monotonic() >= self._resync:
             self._resync = time.monotonic() + RESYNC_SECONDS
             self._known = concerned(snapshot, intent)
+            self._forget({*self._known, *intent.claims, *self._busy, UNTARGETED})
             due |= {*self._known, UNTARGETED}
         self._known |= intent.claims.keys()
         self._intent = intent
@@ -146,6 +147,11 @@ class Reconciler:
         metrics.targets.set(len(self._known))
         for kind, gauge in (("GefyraBridge", metrics.bridges), ("GefyraBridgeMount", metrics.mounts)):
             metrics.count(gauge, (str(o.get("state")) for o in snapshot.controls if key_of(o).kind == kind))
+
+    def _forget(self, known: set[Key]) -> None:
+        for kept in (self._pods, self._renewed, self._failures):
+            for key in kept.keys() - known:
+                del kept[key]
 
     def _touched(self, snapshot: Snapshot, intent: Intent, events: Iterable[Event]) -> set[Key]:
         """The workloads for which the events may matter, of those that we have to do with."""
