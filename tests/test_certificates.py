@@ -259,6 +259,24 @@ def test_the_operator_looks_each_minute(monkeypatch: pytest.MonkeyPatch) -> None
     assert not accepted(tls, shown.authorities)
 
 
+def test_the_operator_looks_again_after_anything_unexpected(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A configuration of an odd shape is in the log, and no end of the thread that renews."""
+    store, stop = Store(), threading.Event()
+    shown = keep(store, NOW)
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        if len(waits) == 1:
+            store.put(CONFIGURATION, {"webhooks": [{"name": "a"}]})
+        return len(waits) > 2
+
+    monkeypatch.setattr(stop, "wait", wait)
+    operate._keep(store, serve.context(shown.chain, shown.key), shown, stop)
+    assert waits == [60.0, 5.0, 5.0]
+    assert "clientConfig" in caplog.text
+
+
 @pytest.fixture
 def kube(server: Cluster) -> Iterator[Kube]:
     """Its administrator, with webhook configurations that judge nothing here; what is written does not stay."""

@@ -142,6 +142,9 @@ def _keep(kube: Kube, tls: ssl.SSLContext, shown: certificates.Kept, stop: threa
         except KubeError as error:
             log.warning("certificates: %s", error)
             wait = _RETRY
+        except Exception:  # nobody would notice a thread that has died
+            log.exception("certificates")
+            wait = _RETRY
 
 
 def _judge(mirror: Mirror, request: Obj) -> Verdict:
