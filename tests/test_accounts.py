@@ -11,15 +11,108 @@ import pytest
 from generator.asked.client import decode_client
 from generator.cluster.snapshot import Key, Obj, key_of
 from generator.connections.accounts import account as account_of
-from generator.live.accounts import give_account
-from generator.live.failures import Forbidden, KubeError
+from generator.live import connections
+from generator.live.accounts import give_account, give_accounts
+from generator.live.failures import Conflict, Forbidden, Invalid, KubeError, Refused
 from generator.live.kube import Kube, path
+from tests import kube as build
 from tests.cluster.cluster import Cluster, cluster
 from tests.cluster.machine import wait
 from tests.fence_lab import ask, bridge
 from tests.overlay_lab import OPERATOR, account, call, with_components
 
 GEFYRA = "system:serviceaccount:gefyra:gefyra-client-"
+
+
+class Store(Kube):
+    """An API server that keeps what is made and fills tokens at once. clients: by name. refuses: by account, with what.
+
+    meanwhile: done once, before a client is told.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.made: dict[Key, Obj] = {}
+        self.refuses: dict[str, KubeError] = {}
+        self.clients = {name: build.client(name) for name in names}
+        self.tried: list[str] = []
+        self.meanwhile: Callable[[], object] | None = None
+
+    def create(self, obj: Obj) -> Obj:
+        """Make it, if nobody minds."""
+        name = obj["metadata"]["name"].removeprefix("gefyra-client-").removesuffix("-token")
+        self.tried.append(name)
+        if name in self.refuses:
+            raise self.refuses[name]
+        if key_of(obj) in self.made:
+            raise Conflict("it exists")
+        self.made[key_of(obj)] = {**obj, "data": {"token": "dG9r"}}
+        return obj
+
+    def get(self, key: Key) -> Obj:
+        """What was made."""
+        return self.made[key]
+
+    def list_objects(self, kind: str, namespace: str = "", selector: str = "") -> tuple[list[Obj], str]:
+        """The clients."""
+        assert (kind, namespace, selector) == ("GefyraClient", "gefyra", "")
+        return [*self.clients.values()], "1"
+
+    def merge(self, key: Key, body: Obj) -> Obj:
+        """As the server does it with a resourceVersion; without one it takes what is written."""
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
+        old = self.clients[key.name]
+        if body.get("metadata", {}).get("resourceVersion") not in (None, old["metadata"]["resourceVersion"]):
+            raise Conflict("the object has been modified")
+        self.clients[key.name] = {**old, **body, "metadata": {**old["metadata"], "resourceVersion": "more"}}
+        return self.clients[key.name]
+
+    def again(self, name: str) -> None:
+        """The client is deleted, and another is made with its name."""
+        again = build.client(name)
+        self.clients[name] = {**again, "metadata": {**again["metadata"], "uid": "another", "resourceVersion": "99"}}
+
+    def collect(self) -> None:
+        """Remove what belongs to clients that are gone."""
+        there = {c["metadata"]["uid"] for c in self.clients.values()}
+        self.made = {k: o for k, o in self.made.items() if o["metadata"]["ownerReferences"][0]["uid"] in there}
+
+    def given(self) -> set[str]:
+        """Who has an account."""
+        return {name for name, c in self.clients.items() if c.get("serviceAccountName")}
+
+
+def test_a_client_that_was_made_again_meanwhile_gets_an_account_of_its_own() -> None:
+    """Not the one of the client before, which goes with that one; it waits until that has gone."""
+    store = Store("alice")
+    store.meanwhile = lambda: store.again("alice")
+    assert give_accounts(store, store.clients.values()) == (True, set())
+    assert store.given() == set()
+    assert give_accounts(store, store.clients.values()) == (True, set())
+    store.collect()
+    assert give_accounts(store, store.clients.values()) == (False, set())
+    assert store.given() == {"alice"}
+    assert {o["metadata"]["ownerReferences"][0]["uid"] for o in store.made.values()} == {"another"}
+
+
+@pytest.mark.parametrize("error", [Forbidden("a policy", 403), Refused("a webhook", 500), Invalid("a policy", 422)])
+def test_an_account_that_is_refused_keeps_no_other_from_its_own(error: KubeError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operator may not make is not tried again at each look, and at last it is; a new client gets its account at once."""
+    store, seen, at = Store("anna", "bad", "carl"), connections._Seen(), [1000.0]
+    monkeypatch.setattr("generator.live.connections.time.monotonic", lambda: at[0])
+    store.refuses["bad"] = error
+    connections._serve(store, seen, installed=False, new=True)
+    assert store.given() == {"anna", "carl"}
+    store.clients["dora"] = build.client("dora")
+    connections._serve(store, seen, installed=False, new=True)
+    assert store.given() == {"anna", "carl", "dora"}
+    assert store.tried.count("bad") == (1 if isinstance(error, Forbidden) else 2)
+    store.refuses.clear()
+    at[0] += 600
+    connections._serve(store, seen, installed=False, new=False)
+    assert store.given() == {*store.clients}
+    assert seen.barred == {}
 
 
 @pytest.fixture(scope="module")

@@ -5,20 +5,24 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jsonpatch
 import pytest
 from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generator.cluster.snapshot import Key, Obj
-from generator.live import serve
-from generator.live.certificates import AUTHORITY, CHAIN, CONFIGURATION, HOST, OLDER, SECRET, Kept, keep, renewed, trusting, usable
+from generator.live import operate, serve
+from generator.live.certificates import AUTHORITY, CHAIN, CONFIGURATION, HOST, OLDER, SECRET, Kept, _write, keep, renewed, trusting, usable
+from generator.live.failures import NotFound
 from generator.live.kube import Kube
+from generator.patch import Op
 from tests.cluster.cluster import Cluster
 from tests.overlay_lab import account
 
@@ -28,11 +32,16 @@ DAY = timedelta(days=1)
 
 
 def shakes_hands(kept: Kept, authorities: bytes, host: str = HOST) -> bool:
-    """Whether a client that trusts these authorities accepts the chain, in a TLS handshake in memory, at the time of the machine."""
+    """Whether a client that trusts these authorities accepts the chain, at the time of the machine."""
+    return accepted(serve.context(kept.chain, kept.key), authorities, host)
+
+
+def accepted(server: ssl.SSLContext, authorities: bytes, host: str = HOST) -> bool:
+    """Whether a client that trusts these authorities accepts what the server shows, in a TLS handshake in memory."""
     client = ssl.create_default_context(cadata=authorities.decode())
     pipes = ssl.MemoryBIO(), ssl.MemoryBIO()
     one = client.wrap_bio(pipes[0], pipes[1], server_hostname=host)
-    other = serve.context(kept.chain, kept.key).wrap_bio(pipes[1], pipes[0], server_side=True)
+    other = server.wrap_bio(pipes[1], pipes[0], server_side=True)
     done: set[ssl.SSLObject] = set()
     while len(done) < 2:
         for side in (one, other):
@@ -163,6 +172,109 @@ def test_only_webhooks_of_ours_are_told_whom_to_trust_and_only_once() -> None:
         {"op": "add", "path": "/webhooks/1/clientConfig/caBundle", "value": bundle},
     ]
     assert trusting({**live, "webhooks": [hooks[0], hooks[2]]}, FIRST.authorities) == []
+
+
+class Store(Kube):
+    """An API server with the Secret and one configuration; resourceVersions count the writes."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.objects: dict[Key, Obj] = {}
+        self.put(SECRET, {"kind": "Secret"})
+        self.replaced()
+
+    def put(self, key: Key, obj: Obj) -> Obj:
+        """Somebody writes an object."""
+        self.writes += 1
+        self.objects[key] = {**obj, "metadata": {"name": key.name, "resourceVersion": str(self.writes)}}
+        return self.objects[key]
+
+    def replaced(self) -> None:
+        """As `kubectl replace` does it: there is no bundle any more."""
+        self.put(CONFIGURATION, configuration(CONFIGURATION, "bridge-parameters.gefyra.dev"))
+
+    def get(self, key: Key) -> Obj:
+        """The object."""
+        if key not in self.objects:
+            raise NotFound("it is not there")
+        return self.objects[key]
+
+    def patch(self, key: Key, operations: tuple[Op, ...] | list[Op], subresource: str = "") -> Obj:
+        """The object after the operations."""
+        assert not subresource
+        return self.put(key, jsonpatch.apply_patch(self.get(key), list(operations)))
+
+    @property
+    def bundle(self) -> bytes:
+        """Whom the API server trusts."""
+        return base64.b64decode(self.get(CONFIGURATION)["webhooks"][0]["clientConfig"].get("caBundle", ""))
+
+
+INCIDENTS: dict[str, Callable[[Store], object]] = {
+    "nothing": lambda _: None,
+    "the Secret is emptied": lambda store: store.put(SECRET, {"kind": "Secret"}),
+    "the Secret is another's": lambda store: _write(store, store.get(SECRET), renewed(None, NOW - store.writes * DAY)),
+    "the configuration is replaced": Store.replaced,
+}
+
+
+@given(st.lists(st.tuples(st.lists(st.sampled_from([*INCIDENTS]), max_size=2), st.permutations(range(3))), max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_after_any_incident_the_first_look_of_one_replica_lets_all_be_trusted(rounds: list[tuple[list[str], list[int]]]) -> None:
+    """Whoever looks first: what the others show is trusted until they have looked too. Then all show the same, and nothing is written."""
+    store = Store()
+    shown = [keep(store, NOW) for _ in range(3)]
+    for minute, (incidents, turns) in enumerate([*rounds, ([], [0, 1, 2]), ([], [2, 1, 0])]):
+        for incident in incidents:
+            INCIDENTS[incident](store)
+        for replica in turns:
+            kept = keep(store, NOW + timedelta(minutes=minute + 1), shown[replica])
+            assert trusted(kept, store.bundle)
+            assert all(trusted(each, store.bundle) for each in shown)
+            shown[replica] = kept
+    before = store.writes
+    assert {keep(store, NOW + DAY, each) for each in shown} == {shown[0]}
+    assert (store.writes, store.bundle) == (before, shown[0].authorities)
+
+
+def test_the_operator_looks_each_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a chain that another replica has made is shown to the next who connects."""
+    store, stop = Store(), threading.Event()
+    shown = keep(store, datetime.now(UTC))
+    tls = serve.context(shown.chain, shown.key)
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        if len(waits) == 1:
+            INCIDENTS["the Secret is emptied"](store)
+        return len(waits) > 1
+
+    monkeypatch.setattr(stop, "wait", wait)
+    operate._keep(store, tls, shown, stop)
+    assert waits == [60.0, 60.0]
+    now = keep(store, datetime.now(UTC))
+    assert now.chain != shown.chain
+    assert accepted(tls, now.authorities)
+    assert not accepted(tls, shown.authorities)
+
+
+def test_the_operator_looks_again_after_anything_unexpected(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A configuration of an odd shape is in the log, and no end of the thread that renews."""
+    store, stop = Store(), threading.Event()
+    shown = keep(store, NOW)
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        if len(waits) == 1:
+            store.put(CONFIGURATION, {"webhooks": [{"name": "a"}]})
+        return len(waits) > 2
+
+    monkeypatch.setattr(stop, "wait", wait)
+    operate._keep(store, serve.context(shown.chain, shown.key), shown, stop)
+    assert waits == [60.0, 5.0, 5.0]
+    assert "clientConfig" in caplog.text
 
 
 @pytest.fixture

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator.cluster.snapshot import Obj
+from generator.cluster.snapshot import Key, Obj, key_of
 from generator.cluster.times import after
-from generator.live.farewell import FINALIZER, LABEL, STAYS, due
+from generator.live.farewell import FINALIZER, LABEL, STAYS, due, run
+from generator.live.kube import Kube
+from generator.live.mirror import Mirror
 from tests import kube as build
 
 
@@ -39,3 +44,30 @@ def test_a_mount_is_never_held() -> None:
     """Whatever its labels are: its deletion is not watched."""
     mount = build.mount("web", "deployment/web")
     assert due([{**mount, "metadata": {**mount["metadata"], "labels": {LABEL: "app"}}}], build.NOW) == []
+
+
+def test_nothing_unexpected_ends_it(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It is in the log, and the bridge is seen to in the next round."""
+    monkeypatch.setattr("generator.live.farewell.ROUND", 0.0)
+    stop, merged, rounds = threading.Event(), list[Obj](), iter([True])
+
+    class Server(Kube):
+        def __init__(self) -> None:
+            pass
+
+        def merge(self, key: Key, body: Obj) -> Obj:
+            stop.set()
+            merged.append(body)
+            return {"kind": key.kind}
+
+    def leads() -> bool:
+        if next(rounds, False):
+            raise KeyError("something of ours")
+        return True
+
+    mirror = Mirror(Server(), lambda *_: None)
+    made = bridge({LABEL: "app"}, [], None)
+    mirror.saw(key_of(made), made)
+    run(Server(), mirror, leads, stop)
+    assert [each["metadata"]["finalizers"] for each in merged] == [[FINALIZER]]
+    assert "something of ours" in caplog.text

@@ -19,7 +19,7 @@ import ruamel.yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator.cluster.snapshot import Obj
+from generator.cluster.snapshot import Key, Obj
 from generator.cluster.times import seconds_between
 from generator.live.failures import Conflict, NotFound
 from generator.live.kube import Kube
@@ -79,6 +79,31 @@ def test_nobody_follows_a_leader_who_renews(turns: list[tuple[str, float]]) -> N
         if not wait(views[who], who, now):
             assert who == lease["spec"]["holderIdentity"] or now - written >= DURATION
             lease, written = claimed(lease, who, f"2026-11-24T22:30:{number:02}.000000Z"), now
+
+
+def test_a_lease_of_an_odd_shape_is_no_end(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Who reads it says so in the log, and leads when it is a Lease again, or is gone."""
+    monkeypatch.setattr("generator.live.lease.RETRY", 0.01)
+    odd = iter(list[Obj]([{"spec": {"holderIdentity": "b", "leaseDurationSeconds": "soon"}}, {"spec": "none"}]))
+
+    class Server(Kube):
+        def __init__(self) -> None:
+            pass
+
+        def get(self, key: Key) -> Obj:
+            if found := next(odd, None):
+                return found
+            raise NotFound(f"no {key}")
+
+        def create(self, obj: Obj) -> Obj:
+            return obj
+
+    told: list[str] = []
+    running = Running(Server(), "a", told)
+    assert running.leads.wait(PATIENCE)
+    running.end()
+    assert told == ["a leads", "a stops"]
+    assert "soon" in caplog.text
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from generator.asked.review import Verdict
 from generator.cluster.snapshot import Obj
-from generator.live import certificates, metrics, serve
+from generator.live import bounded, certificates, metrics, serve
 
 LOOPBACK = "127.0.0.1"
 BRIDGE = {"apiVersion": "gefyra.dev/v1", "kind": "gefyrabridge", "metadata": {"name": "alice", "namespace": "gefyra"}}
@@ -175,12 +177,101 @@ def test_a_body_has_an_end(https: Https) -> None:
             yield b" " * 65536
 
     trust = {"sni_hostname": certificates.HOST}
-    assert https.post("/hold", b" " * serve.MAX_BODY).status_code == 400
+    assert https.post("/hold", b" " * bounded.MAX_BODY).status_code == 400
     with https.trusting(https.kept) as client:
-        assert client.post("/hold", content=b" " * (serve.MAX_BODY + 1), extensions=trust).status_code == 413
+        assert client.post("/hold", content=b" " * (bounded.MAX_BODY + 1), extensions=trust).status_code == 413
     with https.trusting(https.kept) as client:
         assert client.post("/hold", content=pieces(), extensions=trust).status_code == 413
     assert https.reviewed("/hold", object=pod(False)) == {"allowed": True}
+
+
+@contextmanager
+def answering(route: Callable[[bytes], serve.Answer]) -> Iterator[tuple[int, httpx.Client]]:
+    """The port of a server without TLS that answers POST / so, and a client of it."""
+    server = serve.Server({("POST", "/"): route}, 0, None, LOOPBACK)
+    with httpx.Client(base_url=f"http://{LOOPBACK}:{server.port}", trust_env=False, timeout=60) as client:
+        yield server.port, client
+    server.stop()
+
+
+def length(body: bytes) -> serve.Answer:
+    """As an answer."""
+    return serve.Answer(200, str(len(body)).encode())
+
+
+def begun(port: int, sent: int) -> socket.socket:
+    """A connection with a request of the largest size, of which so many bytes are on their way."""
+    made = socket.create_connection((LOOPBACK, port), timeout=60)
+    made.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % bounded.MAX_BODY + b"a" * sent)
+    return made
+
+
+def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """408, whether it is large or small, and large ones have a place again."""
+    monkeypatch.setattr(bounded, "BODY_SECONDS", 0.5)
+    with answering(length) as (port, client):
+        for sent in (0, 1, bounded.SMALL + 1):
+            with begun(port, sent) as slow:
+                assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert client.post("/", content=b"a" * bounded.MAX_BODY).text == str(bounded.MAX_BODY)
+
+
+def test_a_body_that_comes_slowly_is_answered() -> None:
+    """Piece by piece, while others are asked and answered between two of its pieces."""
+    with answering(length) as (_, client):
+
+        def pieces() -> Iterator[bytes]:
+            for size in range(1, 9):
+                with httpx.Client(base_url=client.base_url, trust_env=False, timeout=60) as other:
+                    assert other.post("/", content=b"a" * size).text == str(size)
+                yield b"a" * bounded.SMALL
+
+        assert client.post("/", content=pieces()).text == str(8 * bounded.SMALL)
+
+
+def test_of_large_bodies_one_is_in_memory_and_small_ones_never_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one is judged another waits, and is told 503 if it waits too long; reviews of the usual size are answered all the time."""
+    monkeypatch.setattr(bounded, "BODY_SECONDS", 0.5)
+    judged, go_on = threading.Event(), threading.Event()
+
+    def route(body: bytes) -> serve.Answer:
+        if body.startswith(b"first"):
+            judged.set()
+            go_on.wait(60)
+        return length(body)
+
+    with answering(route) as (_, client), ThreadPoolExecutor(1) as pool:
+        large = b"a" * (bounded.SMALL + 1)
+        first = pool.submit(client.post, "/", content=b"first" + large)
+        assert judged.wait(60)
+        assert [client.post("/", content=large).status_code for _ in range(2)] == [503, 503]
+        assert client.post("/", content=b"a" * bounded.SMALL).text == str(bounded.SMALL)
+        go_on.set()
+        assert first.result().status_code == 200
+        assert client.post("/", content=large).status_code == 200
+
+
+def test_whoever_connects_is_answered_however_many_stay_open() -> None:
+    """The oldest connections are ended for the newest, and no more stay than there may be."""
+    with answering(length) as (port, client), ExitStack() as stack:
+        silent = []
+        for _ in range(2 * bounded.CONNECTIONS):
+            silent.append(stack.enter_context(socket.create_connection((LOOPBACK, port), timeout=60)))
+            with socket.create_connection((LOOPBACK, port), timeout=60) as newest:
+                newest.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc")
+                assert newest.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert all(ended(each) for each in silent[: bounded.CONNECTIONS])
+        for each in silent:
+            each.close()
+        assert client.post("/", content=b"abc").text == "3"
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the other end has closed it; waits for that."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
 
 
 def test_only_what_is_there_is_answered(https: Https) -> None:

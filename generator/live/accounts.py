@@ -9,19 +9,19 @@ from typing import Final
 from generator.asked.client import decode_client
 from generator.cluster.snapshot import Key, Obj, key_of
 from generator.connections.accounts import account, account_name
-from generator.live.failures import Conflict, Invalid, NotFound
+from generator.live.failures import Conflict, Forbidden, Invalid, NotFound, Refused
 from generator.live.kube import Kube
 from generator.names import CONTROL_NAMESPACE
 
 _log: Final = logging.getLogger(__name__)
 
 
-def give_accounts(kube: Kube, clients: Iterable[Obj]) -> bool:
-    """Give each GefyraClient its account; whether one waits for it still. clients: whole, as the server has them.
+def give_accounts(kube: Kube, clients: Iterable[Obj]) -> tuple[bool, set[str]]:
+    """Give each GefyraClient its account; whether one waits for it still, and the uids of those for whom the operator may make none.
 
-    Raises Forbidden where the operator makes no accounts, another KubeError.
+    clients: whole, as the server has them. What is refused for one keeps no other from its own. Raises KubeError.
     """
-    waits = False
+    waits, barred = False, set[str]()
     for obj in clients:
         if obj.get("serviceAccountName") or obj["metadata"].get("deletionTimestamp"):
             continue
@@ -31,16 +31,19 @@ def give_accounts(kube: Kube, clients: Iterable[Obj]) -> bool:
             continue  # its status says what is wrong with it
         except (Conflict, NotFound):
             waits = True
-        except Invalid as error:
+        except Forbidden as error:
+            barred.add(obj["metadata"]["uid"])
+            _log.info("accounts: %s: %s", key_of(obj), error)  # not even a warning: without components/clients nobody gets one
+        except (Invalid, Refused) as error:
             _log.warning("accounts: %s: %s", key_of(obj), error)
-    return waits
+    return waits, barred
 
 
 def give_account(kube: Kube, obj: Obj) -> bool:
     """Give a GefyraClient its account, and tell it there; whether it has one now. Called again until it has.
 
     Two operators at once come to the same. What is left of an earlier client of that name is waited for: it goes with that one.
-    Raises KubeError, and ValueError for what is no client.
+    Raises KubeError (Conflict, if it is no longer as in `obj`, or another of its name), and ValueError for what is no client.
     """
     client, problems = decode_client(obj)
     if client is None:
@@ -61,5 +64,6 @@ def give_account(kube: Kube, obj: Obj) -> bool:
     data = {field: text for field, text in (secret.get("data") or {}).items() if field in ("token", "ca.crt", "namespace")}
     if "token" not in data:
         return False
-    kube.merge(key_of(obj), {"serviceAccountName": account_name(client), "serviceAccountData": data})
+    guarded = {"metadata": {"resourceVersion": obj["metadata"]["resourceVersion"]}}
+    kube.merge(key_of(obj), {**guarded, "serviceAccountName": account_name(client), "serviceAccountData": data})
     return True

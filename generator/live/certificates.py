@@ -5,8 +5,9 @@ They are kept in Secret gefyra/bascule-admission-certs, where every replica find
     ca.crt              the authorities that the API server is to trust, the newest first
     ca.key              the key of the newest
 A new authority is added long before a chain is signed by it, and the old one stays until it expires: at no time does the API
-server meet a chain that it does not trust. Keys are ECDSA P-256 (FIPS 186-5); lifetimes as the certificates of kubeadm and
-cert-manager have them: 10 years and 90 days, renewed after two thirds.
+server meet a chain that it does not trust. Where somebody empties the Secret, or puts others there, it also trusts what a replica
+shows until then. Keys are ECDSA P-256 (FIPS 186-5); lifetimes as the certificates of kubeadm and cert-manager have them: 10 years
+and 90 days, renewed after two thirds.
 """
 
 from __future__ import annotations
@@ -104,10 +105,10 @@ def trusting(configuration: Obj, authorities: bytes) -> list[Op]:
     return [guard(configuration), *found] if found else []
 
 
-def keep(kube: Kube, now: datetime) -> Kept:
-    """The certificates of now, in the Secret and trusted by the API server. For every replica, at the start and once an hour.
+def keep(kube: Kube, now: datetime, shown: Kept | None = None) -> Kept:
+    """The certificates of now, in the Secret and trusted by the API server. For every replica, at the start and each minute.
 
-    Raises KubeError; call again.
+    shown: what this replica shows, and shows until this returns; None at the start. Raises KubeError; call again.
     """
     for _ in range(_ATTEMPTS):
         try:
@@ -116,7 +117,7 @@ def keep(kube: Kube, now: datetime) -> Kept:
             secret = None
         kept = _read(secret) if secret else None
         if kept:
-            trust(kube, kept.authorities)  # before a chain may come that needs the newest of them
+            trust(kube, together(kept, shown), again=shown is not None)  # before a chain may come that needs the newest of them
         wanted = renewed(kept, now)
         if wanted == kept:
             return kept
@@ -126,8 +127,14 @@ def keep(kube: Kube, now: datetime) -> Kept:
     raise Conflict(f"{SECRET} changes all the time")
 
 
-def trust(kube: Kube, authorities: bytes) -> None:
-    """Let each webhook configuration that is there trust the authorities. Raises KubeError."""
+def together(kept: Kept, shown: Kept | None) -> bytes:
+    """The authorities to trust: those that are kept, then those of what is shown still, each once."""
+    pems = [_pem(a) for each in (kept, shown) if each for a in x509.load_pem_x509_certificates(each.authorities)]
+    return b"".join(dict.fromkeys(pems))
+
+
+def trust(kube: Kube, authorities: bytes, *, again: bool = False) -> None:
+    """Let each webhook configuration that is there trust the authorities. again: nobody is warned once more. Raises KubeError."""
     for key in (CONFIGURATION, OLDER):
         for _ in range(_ATTEMPTS):
             try:
@@ -136,7 +143,7 @@ def trust(kube: Kube, authorities: bytes) -> None:
             except NotFound:
                 pass
             except Forbidden as error:
-                if key != OLDER:
+                if key != OLDER and not again:
                     _log.warning("%s does not trust the webhook, unless an administrator sees to it: %s", key, error)
             except (Conflict, Invalid):
                 continue

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
@@ -18,7 +18,7 @@ from typing import Final
 from generator.cluster.relay import REPORT
 from generator.cluster.snapshot import Key
 from generator.live import accounts, relay
-from generator.live.failures import Forbidden, KubeError
+from generator.live.failures import KubeError
 from generator.live.kube import Kube
 from generator.live.mirror import Mirror
 from generator.names import CONTROL_NAMESPACE
@@ -29,7 +29,7 @@ ROUND: Final = 1.0
 RENEWAL: Final = 60.0
 """Seconds between two looks at all clients; one that changes, or waits for its account, is looked at in the next round."""
 _BARRED: Final = 600.0
-"""Seconds until accounts are tried again where the operator may not make them."""
+"""Seconds until an account is tried again that the operator may not make."""
 
 
 def run(
@@ -50,7 +50,7 @@ def run(
     while not stop.is_set():
         new = asked.wait(ROUND)
         installed, said = mirror.get(REPORT) is not None, ""
-        if not leads() or not (installed or time.monotonic() >= seen.accounts):
+        if not leads():
             stop.wait(ROUND if new else 0)
             continue
         if new:
@@ -72,10 +72,10 @@ def run(
 
 @dataclass
 class _Seen:
-    """Since the last look at all clients. look, accounts: when to look again, and at accounts. blocks: of those who may connect."""
+    """Since the last look at all clients. look: when to look again. barred: by uid of a client, until when. blocks: who may connect."""
 
     look: float = -inf
-    accounts: float = -inf
+    barred: dict[str, float] = field(default_factory=dict)
     blocks: set[int] | None = None
 
 
@@ -83,16 +83,14 @@ def _serve(kube: Kube, seen: _Seen, installed: bool, new: bool) -> None:
     now = time.monotonic()
     if not new and now < seen.look:
         return
-    seen.look, seen.blocks, wait = -inf, None, RENEWAL
+    seen.look, seen.blocks = -inf, None
     found = kube.list_objects("GefyraClient", CONTROL_NAMESPACE)[0]
     if installed:
         relay.renew(kube, found, datetime.now(UTC))
-    if now >= seen.accounts:
-        try:
-            wait = ROUND if accounts.give_accounts(kube, found) else RENEWAL
-        except Forbidden:
-            seen.accounts = now + _BARRED
-    seen.look, seen.blocks = now + wait, relay.blocks(found)
+    seen.barred = {uid: until for uid, until in seen.barred.items() if now < until}
+    waits, barred = accounts.give_accounts(kube, [c for c in found if c["metadata"]["uid"] not in seen.barred])
+    seen.barred |= dict.fromkeys(barred, now + _BARRED)
+    seen.look, seen.blocks = now + (ROUND if waits else RENEWAL), relay.blocks(found)
 
 
 def _listen(listener: relay.Listener, mirror: Mirror, seen: _Seen, heard: threading.Event) -> None:

@@ -32,15 +32,23 @@ ROUND: Final = 0.5
 def run(kube: Kube, mirror: Mirror, leads: Callable[[], bool], stop: threading.Event) -> None:
     """Give and take the finalizer while `leads()`, until `stop` is set."""
     while not stop.wait(ROUND):
-        now = written(datetime.now(UTC), "milliseconds")
-        for bridge, finalizers in due(mirror.snapshot(now).controls, now) if leads() else ():
-            guarded = {"metadata": {"finalizers": finalizers, "resourceVersion": bridge["metadata"]["resourceVersion"]}}
-            try:
-                kube.merge(key_of(bridge), guarded)
-            except (Conflict, Invalid, NotFound):
-                continue  # it has changed since it was read, and is looked at again
-            except KubeError as error:
-                _log.warning("farewell: %s: %s", key_of(bridge), error)
+        try:
+            if leads():
+                _look(kube, mirror)
+        except Exception:  # noqa: BLE001  # nobody would notice a thread that has died
+            _log.exception("farewell")
+
+
+def _look(kube: Kube, mirror: Mirror) -> None:
+    now = written(datetime.now(UTC), "milliseconds")
+    for bridge, finalizers in due(mirror.snapshot(now).controls, now):
+        guarded = {"metadata": {"finalizers": finalizers, "resourceVersion": bridge["metadata"]["resourceVersion"]}}
+        try:
+            kube.merge(key_of(bridge), guarded)
+        except (Conflict, Invalid, NotFound):
+            continue  # it has changed since it was read, and is looked at again
+        except KubeError as error:
+            _log.warning("farewell: %s: %s", key_of(bridge), error)
 
 
 def due(controls: Iterable[Obj], now: str) -> list[tuple[Obj, list[str]]]:

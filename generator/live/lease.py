@@ -121,6 +121,8 @@ class Candidate:
                     request.cancel()
                 except KubeError as error:
                     _log.warning("lease: %s", error)
+                except Exception:  # noqa: BLE001  # without this thread nobody leads any more
+                    _log.exception("lease")
                 if not leading and self.leads():
                     leading = True
                     _log.info("%s leads", self._me)

@@ -32,7 +32,8 @@ from generator.live.reading import settings
 from generator.live.reconcile import Reconciler, clock
 from generator.plan import Change
 
-_HOURLY = 3600.0
+_LOOK = 60.0
+"""Seconds between two looks at the certificates: for so long the API server may trust nobody, after its configuration is replaced."""
 _RETRY = 5.0
 _STUCK = 120.0
 """Seconds after which a loop that has not come round counts as dead: the longest write is shorter, and is done by others."""
@@ -74,9 +75,10 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
     if SETTINGS not in map(key_of, control):
         log.warning("there is no %s: no namespace is managed", SETTINGS)
     mirror.follow(settings(control))
-    tls = _trusted(kube, stop)
-    if tls is None:
+    shown = _trusted(kube, stop)
+    if shown is None:
         return
+    tls = serve.context(shown.chain, shown.key)
     resign = threading.Event()
     beat = [time.monotonic()]
     servers = (
@@ -85,7 +87,7 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
     )
     threads = [
         threading.Thread(target=candidate.run, args=(resign,), name="lease"),
-        threading.Thread(target=_keep, args=(kube, tls, stop), name="certificates", daemon=True),
+        threading.Thread(target=_keep, args=(kube, tls, shown, stop), name="certificates", daemon=True),
         threading.Thread(target=connections.run, args=(kube, mirror, candidate.leads, asked, heard, stop), name="connections", daemon=True),
         threading.Thread(target=farewell.run, args=(kube, mirror, candidate.leads, stop), name="farewell", daemon=True),
     ]
@@ -116,28 +118,32 @@ def _resigned(heard: threading.Event) -> None:
     heard.clear()
 
 
-def _trusted(kube: Kube, stop: threading.Event) -> ssl.SSLContext | None:
-    """The TLS settings of the webhook, as soon as the API server trusts them; None when it is time to stop."""
+def _trusted(kube: Kube, stop: threading.Event) -> certificates.Kept | None:
+    """What the webhook is to show, as soon as the API server trusts it; None when it is time to stop."""
     while not stop.is_set():
         try:
-            kept = certificates.keep(kube, datetime.now(UTC))
-            return serve.context(kept.chain, kept.key)
+            return certificates.keep(kube, datetime.now(UTC))
         except KubeError as error:
             log.warning("certificates: %s", error)
             stop.wait(_RETRY)
     return None
 
 
-def _keep(kube: Kube, tls: ssl.SSLContext, stop: threading.Event) -> None:
+def _keep(kube: Kube, tls: ssl.SSLContext, shown: certificates.Kept, stop: threading.Event) -> None:
     """Renew the certificates when it is time, and take over what another replica has renewed."""
-    wait = _HOURLY
+    wait = _LOOK
     while not stop.wait(wait):
         try:
-            kept = certificates.keep(kube, datetime.now(UTC))
-            serve.load(tls, kept.chain, kept.key)
-            wait = _HOURLY
+            kept = certificates.keep(kube, datetime.now(UTC), shown)
+            if kept != shown:
+                serve.load(tls, kept.chain, kept.key)
+                shown = kept
+            wait = _LOOK
         except KubeError as error:
             log.warning("certificates: %s", error)
+            wait = _RETRY
+        except Exception:  # nobody would notice a thread that has died
+            log.exception("certificates")
             wait = _RETRY
 
 

@@ -23,6 +23,7 @@ from generator.desired.generate import Desired, concerned, generate
 from generator.desired.touched import touched_by
 from generator.desired.waking import next_end, next_look
 from generator.live import apply, metrics
+from generator.live.failures import Throttled
 from generator.live.kube import Kube
 from generator.live.mirror import Mirror
 from generator.live.queue import Queue
@@ -130,11 +131,12 @@ class Reconciler:
         if time.monotonic() >= self._resync:
             self._resync = time.monotonic() + RESYNC_SECONDS
             self._known = concerned(snapshot, intent)
+            self._forget({*self._known, *intent.claims, *self._busy, UNTARGETED})
             due |= {*self._known, UNTARGETED}
         self._known |= intent.claims.keys()
         self._intent = intent
         with metrics.reconcile_seconds.time():
-            for key in sorted(due - self._busy):
+            for key in sorted(due - self._busy - self._queue.held()):
                 try:
                     self._reconcile(snapshot, intent, key)
                 except Exception:
@@ -145,6 +147,11 @@ class Reconciler:
         metrics.targets.set(len(self._known))
         for kind, gauge in (("GefyraBridge", metrics.bridges), ("GefyraBridgeMount", metrics.mounts)):
             metrics.count(gauge, (str(o.get("state")) for o in snapshot.controls if key_of(o).kind == kind))
+
+    def _forget(self, known: set[Key]) -> None:
+        for kept in (self._pods, self._renewed, self._failures):
+            for key in kept.keys() - known:
+                del kept[key]
 
     def _touched(self, snapshot: Snapshot, intent: Intent, events: Iterable[Event]) -> set[Key]:
         """The workloads for which the events may matter, of those that we have to do with."""
@@ -223,4 +230,6 @@ class Reconciler:
             return 0.0
         count = self._failures[key] = self._failures.get(key, 0) + 1
         asked: float = max((error.retry_after for _, error in result.failed), default=0.0)
+        if any(isinstance(error, Throttled) for _, error in result.failed):  # no event makes such a server ready sooner
+            self._queue.hold(key, min(asked, RESYNC_SECONDS))
         return max(asked, min(_FIRST_BACKOFF * 2.0 ** (count - 1), _LONGEST_BACKOFF if result.failed else 1.0))

@@ -14,27 +14,26 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import uvicorn
 
 from generator.asked.review import Verdict
 from generator.cluster.snapshot import OUR_KINDS, Obj, labels_of
+from generator.live import bounded
+from generator.live.bounded import Message
 from generator.names import HELD
 from generator.patch import Op
 
 _log: Final = logging.getLogger(__name__)
-MAX_BODY: Final = 3 * 1024 * 1024
-"""Bytes; an object has at most 1.5 MiB in etcd (`--max-request-bytes`), and a review of an update holds two."""
 _REFUSED: Final = 500
 """The status of a refusal: Gefyra's command line shows the message of this one alone."""
 _WARNING: Final = 256
 """Characters of one warning; the API server may cut longer ones (admission.k8s.io/v1, `warnings`)."""
 
 Judge = Callable[[Obj], Verdict]
-Message = MutableMapping[str, Any]
 
 
 class NoReview(ValueError):
@@ -130,32 +129,24 @@ def _request(body: bytes) -> Obj:
 
 def application(routes: Routes) -> Callable[..., Awaitable[None]]:
     """The routes as an ASGI application."""
+    large = asyncio.Semaphore(1)
 
     async def app(scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
         method, path = scope["method"], scope["path"]
         if (method, path) not in routes:
             known = any(path == other for _, other in routes)
             answer = Answer(405 if known else 404, b"no such method\n" if known else b"not found\n")
-        elif (body := await _body(receive)) is None:
-            answer = Answer(413, f"more than {MAX_BODY} bytes\n".encode())
         else:
-            answer = await asyncio.to_thread(_safely, routes[method, path], body, path)
+            try:
+                async with bounded.body(receive, large) as body:
+                    answer = await asyncio.to_thread(_safely, routes[method, path], body, path)
+            except bounded.Unread as error:
+                answer = Answer(error.status, f"{error}\n".encode())
         headers = [(b"content-type", answer.content.encode()), (b"content-length", str(len(answer.body)).encode())]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
     return app
-
-
-async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes | None:
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            return None
-        if not message.get("more_body"):
-            return bytes(body)
 
 
 def _safely(route: Callable[[bytes], Answer], body: bytes, path: str) -> Answer:
@@ -172,9 +163,8 @@ class Server:
     def __init__(self, routes: Routes, port: int, tls: ssl.SSLContext | None = None, host: str = "") -> None:
         """Listen, and answer from then on. host: "" for all addresses. Raises OSError when the port is taken."""
         dual = not host and socket.has_dualstack_ipv6()
-        self._socket = socket.create_server(
-            (host, port), family=socket.AF_INET6 if dual else socket.AF_INET, dualstack_ipv6=dual, backlog=128
-        )
+        made = socket.create_server((host, port), family=socket.AF_INET6 if dual else socket.AF_INET, dualstack_ipv6=dual, backlog=128)
+        self._socket = bounded.Listener(made)
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             application(routes),
