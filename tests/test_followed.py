@@ -9,31 +9,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generator.asked.admission import read
-from generator.cluster.snapshot import OUR_KINDS, SETTINGS, Key, Obj, Snapshot, Space, key_of
+from generator.cluster.snapshot import OUR_KINDS, Key, Snapshot, Space, key_of
 from generator.cluster.times import after
 from generator.desired.generate import concerned, generate
 from generator.plan import plan
 from tests import kube
 from tests.kube import NOW
 from tests.strategies import Cluster, clusters
+from tests.watch_lab import configured, living
 
 LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 MANAGED = (None, "", "other", "shop", "other shop")
 """What stands in `namespaces` while `shop` is not followed; None: there is no ConfigMap."""
-
-
-def configured(namespaces: str | None) -> list[Obj]:
-    """ConfigMap gefyra/bascule."""
-    if namespaces is None:
-        return []
-    metadata = {"name": SETTINGS.name, "namespace": SETTINGS.namespace}
-    return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"namespaces": namespaces}}]
-
-
-def living(obj: Obj) -> Obj:
-    """A bridge or mount as the server has it, a mount with no patience at all."""
-    more = {"missingGracePeriod": 0} if key_of(obj).kind == "GefyraBridgeMount" else {}
-    return {**obj, **more, "metadata": {**obj["metadata"], "uid": obj["metadata"]["name"]}}
 
 
 @LAW

@@ -2,6 +2,8 @@
 
 Each kind in each namespace has a watch of its own, as the rights are given. A watch that is cut goes on where it was; after
 "410 Gone" the list is read anew (Kubernetes API concepts, "Efficient detection of changes"). Bookmarks keep the place fresh.
+
+A namespace is followed once all its lists have come. Until then it is in no snapshot: what is not listed is not empty.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from math import inf
 
@@ -19,7 +21,7 @@ from generator.cluster.snapshot import Key, Obj, Snapshot, Space, key_of
 from generator.live import metrics
 from generator.live.failures import Cut, Forbidden, Gone, KubeError, NotFound, Throttled, Unreachable
 from generator.live.kube import Kube
-from generator.live.reading import CONTROL, NEEDED, OPTIONAL, trimmed
+from generator.live.reading import Source, sources, trimmed
 from generator.live.sharing import shared
 
 Changed = Callable[[Key, Obj | None, Obj | None], None]
@@ -47,25 +49,30 @@ class Mirror:
     changed: Changed
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _objects: dict[str, dict[tuple[str, str], Obj]] = field(default_factory=dict)
-    _latest: dict[tuple[str, str], Obj] = field(default_factory=dict)
+    _latest: dict[Source, Obj] = field(default_factory=dict)
     _gone: dict[Key, int] = field(default_factory=dict)
     _spaces: dict[str, Space] = field(default_factory=dict)
-    _stops: dict[tuple[str, str], threading.Event] = field(default_factory=dict)
-    _synced: set[tuple[str, str]] = field(default_factory=set)
-    _troubles: dict[tuple[str, str], str] = field(default_factory=dict)
+    _stops: dict[Source, threading.Event] = field(default_factory=dict)
+    _synced: set[Source] = field(default_factory=set)
+    _awaited: set[Source] = field(default_factory=set)
+    _troubles: dict[Source, str] = field(default_factory=dict)
     _away: float = -inf
     _listing: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_LISTS_AT_ONCE))
 
-    def follow(self, namespaces: Iterable[str]) -> None:
-        """Watch these namespaces and the control namespace, and no others any more."""
-        wanted = {(kind, names.CONTROL_NAMESPACE): True for kind in CONTROL}
-        wanted |= {(kind, n): True for n in namespaces for kind in NEEDED}
-        wanted |= {(kind, n): False for n in namespaces for kind in OPTIONAL if kind != "Namespace"}
+    def follow(self, namespaces: Collection[str]) -> None:
+        """Watch these namespaces and the control namespace, and no others any more.
+
+        The first time all are waited for; a namespace that comes later joins when it can.
+        """
+        wanted = sources(namespaces)
         with self._lock:
+            if not self._stops:
+                self._awaited.update(wanted)
             for source in set(self._stops) - set(wanted):
                 self._stops.pop(source).set()
                 self._replace(*source, [], 0)
                 self._synced.discard(source)
+                self._awaited.discard(source)
                 self._troubles.pop(source, None)
                 self._latest.pop(source, None)
             for source in set(wanted) - set(self._stops):
@@ -81,19 +88,34 @@ class Mirror:
 
     @property
     def waits_for(self) -> tuple[str, ...]:
-        """The lists that have not come yet, with the reason where one is known; none when the mirror can be trusted."""
+        """The lists without which nothing may begin, with the reason where one is known; none when the mirror can be trusted.
+
+        A list that the server refuses keeps its own namespace out, and no other; but for those of the control namespace.
+        """
         with self._lock:
-            missing = sorted(set(self._stops) - self._synced)
+            missing = sorted(self._awaited)
             return tuple(f"{kind} in {space}: {self._troubles.get((kind, space), 'not listed yet')}" for kind, space in missing)
 
-    def snapshot(self, now: str, *, unheard: bool = False) -> Snapshot:
-        """The cluster as it is known now. Namespaces that have not changed keep their index. unheard: as Snapshot has it."""
+    @property
+    def followed(self) -> frozenset[str]:
+        """The namespaces whose lists have all come; the control namespace is one where its workloads are managed too."""
         with self._lock:
-            for name, objects in self._objects.items():
+            late = {space for kind, space in self._stops.keys() - self._synced}
+            return frozenset(space for kind, space in self._stops if kind == "Pod") - late
+
+    def snapshot(self, now: str, *, unheard: bool = False) -> Snapshot:
+        """The cluster as it is known now: the control namespace, and those that are followed. unheard: as Snapshot has it.
+
+        Namespaces that have not changed keep their index.
+        """
+        with self._lock:
+            followed = self.followed
+            seen = sorted(self._objects.keys() & {names.CONTROL_NAMESPACE, *followed})
+            for name in seen:
                 if name not in self._spaces:
-                    self._spaces[name] = Space.of(name, objects)
-            spaces = [self._spaces[name] for name in sorted(self._spaces)]
-            return Snapshot.made(now, spaces, {}, proxies_behind=self.proxies_behind > 0, unheard=unheard)
+                    self._spaces[name] = Space.of(name, self._objects[name])
+            spaces = [self._spaces[name] for name in seen]
+            return Snapshot.made(now, spaces, {}, proxies_behind=self.proxies_behind > 0, unheard=unheard, followed=followed)
 
     @property
     def proxies_behind(self) -> float:
@@ -144,11 +166,15 @@ class Mirror:
                 wait = self._failed((kind, namespace), needed, error, wait)
                 stop.wait(wait * (0.5 + random.random() / 2))  # noqa: S311  # a spread
 
-    def _failed(self, source: tuple[str, str], needed: bool, error: KubeError, wait: float) -> float:
+    def _failed(self, source: Source, needed: bool, error: KubeError, wait: float) -> float:
         """Note why there is no watch; the seconds to wait."""
-        if not needed and isinstance(error, Forbidden | NotFound):
-            self._synced.add(source)
-            return _MISSING_WAIT
+        if isinstance(error, Forbidden | NotFound):
+            if not needed:
+                self._arrived(source)
+                return _MISSING_WAIT
+            if source not in sources(()):
+                with self._lock:
+                    self._awaited.discard(source)
         if isinstance(error, Unreachable) and not isinstance(error, Cut):
             self._away = time.monotonic()
         if self._troubles.get(source) != str(error):
@@ -160,10 +186,18 @@ class Mirror:
         with self._listing:
             items, version = self.kube.list_objects(kind, namespace)
         self._replace(kind, namespace, items, int(version))
-        self._synced.add((kind, namespace))
-        self._troubles.pop((kind, namespace), None)
-        self.changed(Key(kind, namespace, ""), None, None)
+        self._arrived((kind, namespace))
         return version
+
+    def _arrived(self, source: Source) -> None:
+        """All is known of a source, or that it cannot be."""
+        with self._lock:
+            new = source not in self._synced
+            self._synced.add(source)
+            self._awaited.discard(source)
+            self._troubles.pop(source, None)
+        if new:
+            self.changed(Key(*source, ""), None, None)
 
     def _replace(self, kind: str, namespace: str, items: Iterable[Obj], version: int) -> None:
         """The whole truth about a kind at a resourceVersion: what is not in it is gone."""

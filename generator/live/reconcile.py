@@ -90,7 +90,7 @@ class Reconciler:
         self._failures.clear()
         self._renewed.clear()
         self._renewing.clear()
-        self._running, resync = True, 0.0
+        self._running, resync, followed = True, 0.0, None
         while goes_on():
             due = self._queue.take(timeout=0.5)
             with self._lock:
@@ -103,6 +103,8 @@ class Reconciler:
             snapshot = self.mirror.snapshot(clock(), unheard=not self.heard())
             if snapshot.proxies_behind:
                 resync = min(resync, time.monotonic() + self.mirror.proxies_behind)
+            if snapshot.followed != followed:
+                followed, resync = snapshot.followed, 0.0
             intent = read(snapshot, self._memory)
             due |= self._touched(snapshot, intent, events) | ({UNTARGETED} if intent.expired else set())
             if (wait := next_end(intent, snapshot.now)) is not None:

@@ -1,0 +1,125 @@
+"""How namespaces come and go: who may not be listed keeps nobody out but itself, and what is not listed is in no snapshot."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from generator import names
+from generator.cluster.snapshot import SETTINGS, Key, Obj, key_of
+from generator.live.reading import CONTROL, NEEDED, OPTIONAL
+from generator.live.reconcile import Reconciler
+from tests import kube
+from tests.kube import NOW
+from tests.live.lab import until
+from tests.watch_lab import Gate, Server, configured, living, mirrored
+
+WEB = kube.deployment("web", {"app": "web"}, [kube.container()], 1, 1)
+
+
+@pytest.mark.parametrize("refused", NEEDED)
+def test_a_namespace_that_may_not_be_listed_is_left_out_alone(refused: str) -> None:
+    """One list that is refused is enough; nothing waits for it, and the namespace joins as soon as it comes."""
+    server = Server([*WEB, *kube.deployment("api", {"app": "api"}, [kube.container()], 1, 2, "typo")])
+    server.refused.add((refused, "typo"))
+    with mirrored(server) as mirror:
+        mirror.follow({"shop", "typo"})
+        until(lambda: not mirror.waits_for, "all lists that may come", lambda: str(mirror.waits_for))
+        snapshot = mirror.snapshot(NOW)
+        assert snapshot.followed == frozenset({"shop"})
+        assert set(snapshot.spaces) == {"shop"}
+        server.refused.clear()
+        until(lambda: mirror.followed == {"shop", "typo"}, "the namespace to join")
+        assert set(mirror.snapshot(NOW).spaces) == {"shop", "typo"}
+
+
+def test_what_is_only_warned_of_may_be_refused() -> None:
+    """A namespace without them is whole."""
+    server = Server(WEB)
+    server.refused.update((kind, "shop") for kind in OPTIONAL)
+    with mirrored(server) as mirror:
+        mirror.follow({"shop"})
+        until(lambda: mirror.followed == {"shop"}, "the namespace")
+        until(lambda: not mirror.waits_for, "all lists", lambda: str(mirror.waits_for))
+
+
+@pytest.mark.parametrize("refused", CONTROL)
+def test_nothing_begins_without_the_control_namespace(refused: str) -> None:
+    """Without one of its lists nobody knows what is asked; also where it is managed itself."""
+    server = Server(WEB)
+    server.refused.add((refused, names.CONTROL_NAMESPACE))
+    with mirrored(server) as mirror:
+        mirror.follow({"shop", names.CONTROL_NAMESPACE})
+        why = f"{refused} in gefyra: {refused} is forbidden in gefyra"
+        until(lambda: mirror.waits_for == (why,), "all other lists", lambda: str(mirror.waits_for))
+        server.refused.clear()
+        until(lambda: not mirror.waits_for, "the last list")
+
+
+def test_the_control_namespace_is_read_where_its_workloads_may_not_be() -> None:
+    """Settings and bridges count; workloads there are those of a namespace that is not managed."""
+    server = Server([*WEB, *configured("shop gefyra"), *kube.relay()])
+    server.refused.add(("Pod", names.CONTROL_NAMESPACE))
+    with mirrored(server) as mirror:
+        mirror.follow({"shop", names.CONTROL_NAMESPACE})
+        until(lambda: not mirror.waits_for, "all lists that may come", lambda: str(mirror.waits_for))
+        snapshot = mirror.snapshot(NOW)
+        assert snapshot.followed == frozenset({"shop"})
+        assert snapshot.settings == {"namespaces": "shop gefyra"}
+
+
+def test_a_namespace_that_is_added_joins_with_its_last_list() -> None:
+    """Until then it does not look empty, and nobody waits for it."""
+    server = Server([*WEB, *configured("shop")])
+    gate = server.held["Pod", "shop"] = Gate()
+    with mirrored(server) as mirror:
+        mirror.follow(())
+        until(lambda: not mirror.waits_for, "the control namespace")
+        assert mirror.snapshot(NOW).settings == {"namespaces": "shop"}
+        assert not mirror.snapshot(NOW).follows("shop")
+        mirror.follow({"shop"})
+        gate.reached.wait()
+        until(lambda: mirror.get(key_of(WEB[0])), "the other lists")
+        assert not mirror.waits_for
+        assert not mirror.snapshot(NOW).follows("shop")
+        assert "shop" not in mirror.snapshot(NOW).spaces
+        gate.opened.set()
+        until(lambda: mirror.snapshot(NOW).follows("shop"), "the last list")
+        assert len(mirror.snapshot(NOW).space("shop").objects) == len(WEB)
+
+
+def test_the_operator_goes_on_without_a_namespace_that_may_not_be_listed() -> None:
+    """A typo in `namespaces`: the others are bridged; there nothing expires or is deleted, until the namespace can be listed."""
+    left = {"name": "left", "namespace": "typo", "uid": "left", "resourceVersion": "7", "annotations": {names.WORKLOAD: "Deployment/gone"}}
+    left["labels"] = {names.MANAGED_BY: names.MANAGER, names.ROLE: "config", names.TARGET: names.target_id("Deployment", "gone")}
+    ours: Obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": left, "data": {}}
+    asked = [living(kube.mount("web", "deployment/web")), living(kube.mount("far", "deployment/gone", namespace="typo"))]
+    server = Server([*WEB, ours, *asked, *configured("shop typo")])
+    server.refused.add(("Pod", "typo"))
+    over = threading.Event()
+
+    def changed(key: Key, before: Obj | None, after: Obj | None) -> None:
+        reconciler.changed(key, before, after)
+
+    with mirrored(server, changed) as mirror:
+        reconciler = Reconciler(server, mirror)
+        loop = threading.Thread(target=reconciler.run, args=(lambda: not over.is_set(),))
+        loop.start()
+        try:
+            mirror.follow({"shop", "typo"})
+            until(lambda: _reason(server, "far") == "NamespaceNotManaged", "its mount's state", lambda: str(server.written))
+            until(lambda: any(op == "create" and key.namespace == "shop" for op, key in server.written), "the other namespace's walk")
+            assert [key for op, key in server.written if op == "delete" or key.namespace == "typo"] == []
+            server.refused.clear()
+            until(lambda: ("delete", key_of(ours)) in server.written, "what is left over there", lambda: str(server.written))
+            until(lambda: ("delete", key_of(asked[1])) in server.written, "the mount whose target is missing")
+        finally:
+            over.set()
+            loop.join()
+            reconciler.close()
+
+
+def _reason(server: Server, mount: str) -> str:
+    status = server.objects[Key("GefyraBridgeMount", SETTINGS.namespace, mount)].get("status") or {}
+    return str(next((c["reason"] for c in status.get("conditions", ()) if c["type"] == "Accepted"), ""))
