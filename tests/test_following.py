@@ -8,7 +8,8 @@ import pytest
 
 from generator import names
 from generator.cluster.snapshot import SETTINGS, Key, Obj, key_of
-from generator.live.reading import CONTROL, NEEDED, OPTIONAL
+from generator.live.mirror import Mirror
+from generator.live.reading import CONTROL, NEEDED, OPTIONAL, settings
 from generator.live.reconcile import Reconciler
 from tests import kube
 from tests.kube import NOW
@@ -87,6 +88,71 @@ def test_a_namespace_that_is_added_joins_with_its_last_list() -> None:
         gate.opened.set()
         until(lambda: mirror.snapshot(NOW).follows("shop"), "the last list")
         assert len(mirror.snapshot(NOW).space("shop").objects) == len(WEB)
+
+
+def _listing(server: Server, mirror: Mirror, kind: str) -> tuple[Gate, threading.Thread]:
+    """`shop` is followed, and a list of it is on its way."""
+    gate = server.held[kind, "shop"] = Gate()
+    before = set(threading.enumerate())
+    mirror.follow({"shop"})
+    gate.reached.wait()
+    return gate, next(t for t in threading.enumerate() if t.name == f"watch {kind} shop" and t not in before)
+
+
+def test_what_comes_of_a_namespace_that_is_left_counts_for_nothing() -> None:
+    """A list that is on its way when the namespace is taken off `namespaces`, and events after it."""
+    server = Server(WEB)
+    told: list[Key] = []
+    with mirrored(server, lambda key, _before, _after: told.append(key)) as mirror:
+        gate, thread = _listing(server, mirror, "Deployment")
+        mirror.follow(())
+        told.clear()
+        gate.opened.set()
+        server.news["Deployment", "shop"].put(("MODIFIED", WEB[0]))
+        until(lambda: not thread.is_alive(), "the end of the watch")
+        assert mirror.get(key_of(WEB[0])) is None
+        assert [key for key in told if key.namespace == "shop"] == []
+        assert "shop" not in mirror.snapshot(NOW).spaces
+
+
+def test_an_old_list_does_not_stand_against_a_newer_one() -> None:
+    """A namespace is taken off and put back while its list is on the way: what went meanwhile is gone, what came is there."""
+    api = kube.deployment("api", {"app": "api"}, [kube.container()], 1, 2)
+    server = Server(WEB)
+    with mirrored(server) as mirror:
+        gate, thread = _listing(server, mirror, "Deployment")
+        mirror.follow(())
+        server.objects = {key_of(o): o for o in api}
+        mirror.follow({"shop"})
+        until(lambda: mirror.followed == {"shop"}, "the newer list")
+        gate.opened.set()
+        until(lambda: not thread.is_alive(), "the end of the watch")
+        assert mirror.get(key_of(WEB[0])) is None
+        assert mirror.get(key_of(api[0])) == api[0]
+
+
+def test_settings_are_followed_in_their_order() -> None:
+    """Each change is followed as it comes, by the thread that brings it: the last one holds, and none comes later than it."""
+    server = Server([*WEB, *configured("shop")])
+    told: list[set[tuple[str, str]]] = []
+
+    def changed(key: Key, _before: Obj | None, after: Obj | None) -> None:
+        if key == SETTINGS:
+            mirror.follow(settings([after] if after else []))
+            told.append(set(mirror._stops))
+
+    with mirrored(server, changed) as mirror:
+        mirror.follow(())
+        until(lambda: mirror.followed == {"shop"}, "the first settings")
+        orders = ["a b", "b shop", "", "shop b a", "b"]
+        for version, order in enumerate(orders, 8):
+            (news,) = configured(order)
+            server.news["ConfigMap", "gefyra"].put(("BOOKMARK", {"kind": "ConfigMap", "metadata": {"resourceVersion": str(version - 1)}}))
+            server.news["ConfigMap", "gefyra"].put(
+                ("MODIFIED", {**news, "metadata": {**news["metadata"], "resourceVersion": str(version)}})
+            )
+        until(lambda: mirror.followed == {"b"}, "the last settings", lambda: str(mirror.followed))
+        assert [{space for kind, space in stops if kind == "Pod"} for stops in told] == [set(o.split()) for o in ("shop", *orders)]
 
 
 def test_the_operator_goes_on_without_a_namespace_that_may_not_be_listed() -> None:

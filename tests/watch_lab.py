@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import jsonpatch
 import pykube
@@ -20,7 +22,10 @@ from tests import kube
 
 
 class Server(Kube):
-    """objects: what lists hold. refused: sources that may not be listed. held: lists that wait for their Event. written: what came."""
+    """What is listed is in `objects`, what watches bring in `news`, where None ends one; what is written is noted in `written`.
+
+    refused: sources that may not be listed. held: lists of which the next one waits.
+    """
 
     def __init__(self, objects: list[Obj]) -> None:
         super().__init__(pykube.KubeConfig(kube.NOBODY))
@@ -28,7 +33,7 @@ class Server(Kube):
         self.refused: set[Source] = set()
         self.held: dict[Source, Gate] = {}
         self.written: list[tuple[str, Key]] = []
-        self.over = threading.Event()
+        self.news: defaultdict[Source, SimpleQueue[tuple[str, Obj] | None]] = defaultdict(SimpleQueue)
 
     def list_objects(self, kind: str, namespace: str = "", _selector: str = "") -> tuple[list[Obj], str]:
         """As it is when the list is asked for, however late the answer comes."""
@@ -40,10 +45,9 @@ class Server(Kube):
             gate.opened.wait()
         return found, "100"
 
-    def watch(self, _kind: str, _namespace: str, _version: str, _seconds: int) -> Iterator[tuple[str, Obj]]:
-        """Nothing happens, until the test is over."""
-        self.over.wait()
-        return iter(())
+    def watch(self, kind: str, namespace: str, _version: str, _seconds: int) -> Iterator[tuple[str, Obj]]:
+        """The news, as they come."""
+        return iter(self.news[kind, namespace].get, None)
 
     def create(self, obj: Obj) -> Obj:
         """It is there, and taken note of."""
@@ -83,7 +87,8 @@ def mirrored(server: Server, changed: Callable[[Key, Obj | None, Obj | None], No
         yield mirror
     finally:
         mirror.stop()
-        server.over.set()
+        for news in list(server.news.values()):
+            news.put(None)
 
 
 def configured(namespaces: str | None) -> list[Obj]:

@@ -152,78 +152,81 @@ class Mirror:
         while not stop.is_set():
             try:
                 if not version:
-                    version = self._list(kind, namespace)
+                    version = self._list(kind, namespace, stop)
+                    continue
                 for what, obj in self.kube.watch(kind, namespace, version, _WATCH_SECONDS + random.randrange(60)):  # noqa: S311  # a spread
-                    if stop.is_set():
-                        return
                     version, wait = obj["metadata"]["resourceVersion"], 0.1
-                    if what != "BOOKMARK":
-                        self._event(what, obj)
+                    if not self._event(what, obj, stop):
+                        return
             except Gone:
                 metrics.relists.inc()
                 version = ""
             except KubeError as error:
-                wait = self._failed((kind, namespace), needed, error, wait)
+                wait = self._failed((kind, namespace), needed, error, wait, stop)
                 stop.wait(wait * (0.5 + random.random() / 2))  # noqa: S311  # a spread
 
-    def _failed(self, source: Source, needed: bool, error: KubeError, wait: float) -> float:
+    def _failed(self, source: Source, needed: bool, error: KubeError, wait: float, stop: threading.Event) -> float:
         """Note why there is no watch; the seconds to wait."""
-        if isinstance(error, Forbidden | NotFound):
-            if not needed:
-                self._arrived(source)
-                return _MISSING_WAIT
-            if source not in sources(()):
-                with self._lock:
-                    self._awaited.discard(source)
         if isinstance(error, Unreachable) and not isinstance(error, Cut):
             self._away = time.monotonic()
-        if self._troubles.get(source) != str(error):
-            log.warning("watch %s in %s: %s", *source, error)
-        self._troubles[source] = str(error)
+        with self._lock:
+            if stop.is_set():
+                return 0.0
+            if isinstance(error, Forbidden | NotFound):
+                if not needed:
+                    self._arrived(source)
+                    return _MISSING_WAIT
+                if source not in sources(()):
+                    self._awaited.discard(source)
+            if self._troubles.get(source) != str(error):
+                log.warning("watch %s in %s: %s", *source, error)
+            self._troubles[source] = str(error)
         return error.retry_after if isinstance(error, Throttled) else min(wait * 2, _LONGEST_WAIT)
 
-    def _list(self, kind: str, namespace: str) -> str:
+    def _list(self, kind: str, namespace: str, stop: threading.Event) -> str:
         with self._listing:
             items, version = self.kube.list_objects(kind, namespace)
-        self._replace(kind, namespace, items, int(version))
-        self._arrived((kind, namespace))
+        with self._lock:
+            if not stop.is_set():
+                self._replace(kind, namespace, items, int(version))
+                self._arrived((kind, namespace))
         return version
 
     def _arrived(self, source: Source) -> None:
         """All is known of a source, or that it cannot be."""
-        with self._lock:
-            new = source not in self._synced
-            self._synced.add(source)
-            self._awaited.discard(source)
-            self._troubles.pop(source, None)
+        new = source not in self._synced
+        self._synced.add(source)
+        self._awaited.discard(source)
+        self._troubles.pop(source, None)
         if new:
             self.changed(Key(*source, ""), None, None)
 
     def _replace(self, kind: str, namespace: str, items: Iterable[Obj], version: int) -> None:
         """The whole truth about a kind at a resourceVersion: what is not in it is gone."""
         found = {key_of(o): o for o in items}
-        with self._lock:
-            known = [name for k, name in self._objects.get(namespace, {}) if k == kind]
+        known = [name for k, name in self._objects.get(namespace, {}) if k == kind]
         for name in known:
             if Key(kind, namespace, name) not in found:
                 self._forget(Key(kind, namespace, name), version)
         for key, obj in found.items():
             self.saw(key, obj)
 
-    def _event(self, what: str, obj: Obj) -> None:
-        key = key_of(obj)
-        if what != "DELETED":
-            self.saw(key, obj)
-            return
-        known = self.get(key)
-        if known is None or known["metadata"].get("uid") == obj["metadata"].get("uid"):
-            self._forget(key, _version(obj))
+    def _event(self, what: str, obj: Obj, stop: threading.Event) -> bool:
+        """Take in what a watch brings; False if it is to end."""
+        with self._lock:
+            if what != "BOOKMARK" and not stop.is_set():
+                key = key_of(obj)
+                known = self.get(key)
+                if what != "DELETED":
+                    self.saw(key, obj)
+                elif known is None or known["metadata"].get("uid") == obj["metadata"].get("uid"):
+                    self._forget(key, _version(obj))
+        return not stop.is_set()
 
     def _forget(self, key: Key, version: int) -> None:
-        with self._lock:
-            self._gone[key] = version
-            while len(self._gone) > _TOMBSTONES:
-                self._gone.pop(next(iter(self._gone)))
+        self._gone[key] = version
+        while len(self._gone) > _TOMBSTONES:
+            self._gone.pop(next(iter(self._gone)))
         self.saw(key, None)
 
 
