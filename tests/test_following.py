@@ -1,13 +1,20 @@
-"""How namespaces come and go: who may not be listed keeps nobody out but itself, and what is not listed is in no snapshot."""
+"""How namespaces come and go: who may not be listed keeps nobody out but itself, what is not listed is in no snapshot, no watch dies."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
 
 from generator import names
 from generator.cluster.snapshot import SETTINGS, Key, Obj, key_of
+from generator.live.failures import Cut, Gone, KubeError
 from generator.live.mirror import Mirror
 from generator.live.reading import CONTROL, NEEDED, OPTIONAL, settings
 from generator.live.reconcile import Reconciler
@@ -189,3 +196,54 @@ def test_the_operator_goes_on_without_a_namespace_that_may_not_be_listed() -> No
 def _reason(server: Server, mount: str) -> str:
     status = server.objects[Key("GefyraBridgeMount", SETTINGS.namespace, mount)].get("status") or {}
     return str(next((c["reason"] for c in status.get("conditions", ()) if c["type"] == "Accepted"), ""))
+
+
+OUTCOMES: dict[str, list[object]] = {"ended": [], "event": [("MODIFIED", WEB[0])], "gone": [Gone("too old", 410)], "cut": [Cut("cut")]}
+ODD = [
+    ("MODIFIED", {"kind": "Deployment", "metadata": {"name": "web"}}),
+    ("ADDED", {"kind": "Deployment", "metadata": {"namespace": "shop", "resourceVersion": "8"}}),
+    ("MODIFIED", {"kind": "Deployment"}),
+    ("DELETED", None),
+]
+
+
+@settings_of(max_examples=100, deadline=None)
+@given(script=st.lists(st.tuples(st.sampled_from([*OUTCOMES, *range(len(ODD))]), st.sampled_from((0.0, 0.001, 0.7, 300.0))), min_size=1))
+def test_no_watch_ends_for_good_or_is_begun_without_a_pause(script: list[tuple[str | int, float]]) -> None:
+    """However its rounds end, by an event that nobody understands too: the next is begun, and not at once. After such an event, 410 and at
+    first there is a list; a round that has ended by itself takes a second, and after a failure there is a pause.
+    """
+    clock, left = [0.0], list(script)
+    begun: list[float] = []
+    lists: list[int] = []
+
+    class Scripted(Server):
+        def list_objects(self, kind: str, namespace: str = "", _selector: str = "") -> tuple[list[Obj], str]:
+            lists.append(len(begun))
+            return super().list_objects(kind, namespace)
+
+        def watch(self, _kind: str, _namespace: str, _version: str, _seconds: int) -> Iterator[tuple[str, Obj]]:
+            begun.append(clock[0])
+            what, seconds = left.pop(0)
+            clock[0] += seconds
+            for found in [ODD[what]] if isinstance(what, int) else OUTCOMES[what]:
+                if isinstance(found, KubeError):
+                    raise found
+                yield cast("tuple[str, Obj]", found)
+
+    class Stop(threading.Event):
+        def is_set(self) -> bool:
+            return not left
+
+        def wait(self, timeout: float | None = None) -> bool:
+            clock[0] += max(0.0, timeout or 0.0)
+            return not left
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("generator.live.mirror.time", SimpleNamespace(monotonic=lambda: clock[0]))
+        Mirror(Scripted(WEB), lambda *_: None)._run("Deployment", "shop", True, Stop())
+
+    assert len(begun) == len(script)
+    assert lists == [0, *(n for n, (what, _) in enumerate(script[:-1], 1) if what == "gone" or isinstance(what, int))]
+    for (what, seconds), one, other in zip(script, begun, begun[1:], strict=False):
+        assert other - one > (max(1.0, seconds) if what in ("ended", "event", "gone") else seconds + 0.1) - 1e-6

@@ -28,6 +28,9 @@ Changed = Callable[[Key, Obj | None, Obj | None], None]
 """Is told each change: the object before and after, None for none."""
 
 _WATCH_SECONDS = 300
+_ROUND = 1.0
+"""Seconds from the beginning of a watch to that of the next, at least, where the server ends it without an error."""
+_FIRST_WAIT = 0.1
 _LONGEST_WAIT = 10.0
 _TOMBSTONES = 10_000
 """Objects of which it is kept when they went."""
@@ -148,25 +151,31 @@ class Mirror:
         self.changed(key, before, obj)
 
     def _run(self, kind: str, namespace: str, needed: bool, stop: threading.Event) -> None:
-        version, wait = "", 0.1
+        version, wait = "", _FIRST_WAIT
         while not stop.is_set():
+            began = time.monotonic()
             try:
                 if not version:
                     version = self._list(kind, namespace, stop)
                     continue
                 for what, obj in self.kube.watch(kind, namespace, version, _WATCH_SECONDS + random.randrange(60)):  # noqa: S311  # a spread
-                    version, wait = obj["metadata"]["resourceVersion"], 0.1
                     if not self._event(what, obj, stop):
                         return
+                    version, wait = obj["metadata"]["resourceVersion"], _FIRST_WAIT
             except Gone:
                 metrics.relists.inc()
                 version = ""
-            except KubeError as error:
+            except Exception as error:  # noqa: BLE001  # nobody would notice a watch that has died
+                version = version if isinstance(error, KubeError) else ""
                 wait = self._failed((kind, namespace), needed, error, wait, stop)
                 stop.wait(wait * (0.5 + random.random() / 2))  # noqa: S311  # a spread
+                continue
+            stop.wait(max(0.0, began + _ROUND - time.monotonic()))
 
-    def _failed(self, source: Source, needed: bool, error: KubeError, wait: float, stop: threading.Event) -> float:
-        """Note why there is no watch; the seconds to wait."""
+    def _failed(self, source: Source, needed: bool, error: Exception, wait: float, stop: threading.Event) -> float:
+        """Note why there is no watch; the seconds to wait. What is no KubeError comes of an answer that nobody expects."""
+        known = isinstance(error, KubeError)
+        trouble = str(error) if known else repr(error)
         if isinstance(error, Unreachable) and not isinstance(error, Cut):
             self._away = time.monotonic()
         with self._lock:
@@ -178,9 +187,9 @@ class Mirror:
                     return _MISSING_WAIT
                 if source not in sources(()):
                     self._awaited.discard(source)
-            if self._troubles.get(source) != str(error):
-                log.warning("watch %s in %s: %s", *source, error)
-            self._troubles[source] = str(error)
+            if self._troubles.get(source) != trouble:
+                log.warning("watch %s in %s: %s", *source, trouble, exc_info=not known)
+            self._troubles[source] = trouble
         return error.retry_after if isinstance(error, Throttled) else min(wait * 2, _LONGEST_WAIT)
 
     def _list(self, kind: str, namespace: str, stop: threading.Event) -> str:
