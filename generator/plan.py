@@ -139,10 +139,12 @@ def renewals(desired: Desired) -> tuple[Change, ...]:
 
 def _owned(snapshot: Snapshot, desired: Desired) -> list[Obj]:
     if desired.scope is None:
-        return [o for space in snapshot.spaces.values() for objects in space.ours.values() for o in objects]
+        spaces = [space for space in snapshot.spaces.values() if snapshot.follows(space.name)]
+        return [o for space in spaces for objects in space.ours.values() for o in objects]
     if not desired.scope:
         return snapshot.space(names.CONTROL_NAMESPACE).ours.get(names.STOWAWAY, [])
-    return [o for key in desired.scope for o in snapshot.space(key.namespace).ours.get(names.target_id(key.kind, key.name), ())]
+    keys = [key for key in desired.scope if snapshot.follows(key.namespace)]
+    return [o for key in keys for o in snapshot.space(key.namespace).ours.get(names.target_id(key.kind, key.name), ())]
 
 
 def _why_delete(obj: Obj) -> str:

@@ -20,7 +20,7 @@ def resolve(snapshot: Snapshot, ref: TargetRef, asking: Obj, intent: Intent) -> 
     """The workload and container a reference names, or a problem."""
     key, place = Key(ref.kind, ref.namespace, ref.name), str(key_of(asking))
     space = snapshot.space(ref.namespace)
-    obj = space.get(ref.kind, ref.name)
+    obj = space.get(ref.kind, ref.name) if snapshot.follows(ref.namespace) else None
     if obj is None:
         intent.blame(asking, _missing(snapshot, key, place, asking))
         return None
@@ -42,22 +42,32 @@ def resolve(snapshot: Snapshot, ref: TargetRef, asking: Obj, intent: Intent) -> 
 def _missing(snapshot: Snapshot, key: Key, place: str, asking: Obj) -> Problem:
     space = snapshot.space(key.namespace)
     managed = str(snapshot.settings.get("namespaces") or "").split()
-    if managed and key.namespace not in managed and not space.objects:
-        message = f"{key} is in a namespace that bascule does not manage (managed: {', '.join(sorted(managed))})"
-        return Problem(
-            "NamespaceNotManaged", place, message, "Name a workload of a managed namespace, or ask an administrator to add this one."
-        )
+    there = asking.get("state") or "uid" in asking["metadata"]
+    unread = key.namespace not in managed and not space.objects and (managed or there)
+    if unread or not snapshot.follows(key.namespace):
+        return _not_managed(key, place, sorted(managed))
     if space.controlled.get((key.kind, key.name)):
         below = key_of(space.controlled[key.kind, key.name][0])
         return Problem(
             "SnapshotIncomplete", place, f"{below} is controlled by {key}, which is not in the stream", "Record the namespace whole."
         )
-    if asking.get("state") or "uid" in asking["metadata"]:
+    if there:
         return Problem("TargetMissing", place, f"{key} is not in the cluster", "Create it again, or delete this object.")
     known = ", ".join(f"{kind.lower()}/{o['metadata']['name']}" for kind in WORKLOAD_KINDS[:3] for o in space.all(kind)[:4]) or "none"
     return Problem(
         "TargetUnknown", place, f"{key} is not in the stream (there in {key.namespace}: {known})", "Correct target or targetNamespace."
     )
+
+
+def _not_managed(key: Key, place: str, managed: list[str]) -> Problem:
+    """Nothing is known of its namespace: whether the workload is there least of all."""
+    if key.namespace in managed:
+        message = f"{key} is in a namespace that the operator has not listed: it may not, or does not yet"
+        cure = f"Wait a moment; then ask an administrator whether the operator's role is bound in {key.namespace}."
+    else:
+        message = f"{key} is in a namespace that bascule does not manage (managed: {', '.join(managed) or 'none'})"
+        cure = "Name a workload of a managed namespace, or ask an administrator to add this one."
+    return Problem("NamespaceNotManaged", place, message, cure)
 
 
 def ports_of(snapshot: Snapshot, workload: Key, container: str) -> tuple[Port, ...]:

@@ -220,6 +220,7 @@ class Snapshot:
 
     now: RFC 3339. proxies_behind: the API server was away until a moment ago, and proxies may still route by what was true before.
     unheard: the leader is new and has not asked the relay yet; who was away may be back, and no bridge goes for it.
+    followed: the namespaces of which everything is known; of others nothing is, not even that they are empty. None: of all.
     """
 
     now: str
@@ -228,6 +229,7 @@ class Snapshot:
     controls: tuple[Obj, ...] = ()
     proxies_behind: bool = False
     unheard: bool = False
+    followed: frozenset[str] | None = None
 
     @staticmethod
     def of(objects: Iterable[Obj], now: str) -> Snapshot:
@@ -248,16 +250,26 @@ class Snapshot:
 
     @staticmethod
     def made(
-        now: str, spaces: Iterable[Space], cluster: Mapping[tuple[str, str], Obj], *, proxies_behind: bool = False, unheard: bool = False
+        now: str,
+        spaces: Iterable[Space],
+        cluster: Mapping[tuple[str, str], Obj],
+        *,
+        proxies_behind: bool = False,
+        unheard: bool = False,
+        followed: frozenset[str] | None = None,
     ) -> Snapshot:
         """A snapshot of namespaces that are indexed already: who keeps them need index only those that have changed."""
         by_name = {space.name: space for space in spaces}
         controls = tuple(o for space in by_name.values() for kind in OUR_KINDS.values() for o in space.by_kind.get(kind, ()))
-        return Snapshot(now, by_name, dict(sorted(cluster.items())), tuple(sorted(controls, key=key_of)), proxies_behind, unheard)
+        return Snapshot(now, by_name, dict(sorted(cluster.items())), tuple(sorted(controls, key=key_of)), proxies_behind, unheard, followed)
 
     def space(self, namespace: str) -> Space:
         """A namespace, empty when nothing of it is in the stream."""
         return self.spaces.get(namespace) or Space(namespace, {}, {})
+
+    def follows(self, namespace: str) -> bool:
+        """Whether what is not in the snapshot of a namespace is not in the cluster."""
+        return self.followed is None or namespace in self.followed
 
     @cached_property
     def crossing_policies(self) -> tuple[Obj, ...]:

@@ -75,12 +75,12 @@ def generate(snapshot: Snapshot, only: frozenset[Key] | None = None, intent: Int
 
 def _workloads(snapshot: Snapshot, intent: Intent, only: frozenset[Key] | None) -> list[tuple[Key, Workload]]:
     keys = concerned(snapshot, intent) if only is None else only
-    return [(key, _workload(snapshot, key)) for key in sorted(keys)]
+    return [(key, _workload(snapshot, key)) for key in sorted(keys) if snapshot.follows(key.namespace)]
 
 
 def concerned(snapshot: Snapshot, intent: Intent) -> frozenset[Key]:
     """Workloads that are claimed, and those that still bear marks of ours."""
-    return frozenset(intent.claims).union(*(_marked(space) for space in snapshot.spaces.values()))
+    return frozenset(intent.claims).union(*(_marked(space) for space in snapshot.spaces.values() if snapshot.follows(space.name)))
 
 
 def _marked(space: Space) -> set[Key]:

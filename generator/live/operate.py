@@ -62,8 +62,7 @@ def operate(kube: Kube, stop: threading.Event, *, webhook: int, inside: int) -> 
 
     def changed(key: Key, before: Obj | None, after: Obj | None) -> None:
         if key == SETTINGS:
-            managed = settings([after] if after else [])
-            threading.Thread(target=mirror.follow, args=(managed,), name="follow", daemon=True).start()
+            mirror.follow(settings([after] if after else []))
         connections.changed(key, asked)
         reconciler.changed(key, before, after)
 

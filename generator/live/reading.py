@@ -6,7 +6,7 @@ Never read: Secrets, what is secret in GefyraClients (tokens, keys), and the dat
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -30,6 +30,10 @@ OPTIONAL: Final = ("HorizontalPodAutoscaler", "Job", "ReplicationController", "N
 """Of each namespace too; without them a warning is missing. Namespace: only itself."""
 TRACES: Final = ("Service", "ConfigMap", "NetworkPolicy")
 """Kinds of ours beside Pods; each object bears the label of who manages it."""
+
+
+Source = tuple[str, str]
+"""A kind, and the namespace of which it is watched."""
 
 
 def read(
@@ -58,6 +62,13 @@ def _each(spaces: Iterable[str]) -> list[Listing]:
     """The lists of each namespace."""
     wanted = [Listing(kind, space) for space in sorted(spaces) for kind in NEEDED]
     return wanted + [Listing(kind, space, needed=False) for space in sorted(spaces) for kind in OPTIONAL]
+
+
+def sources(namespaces: Collection[str]) -> dict[Source, bool]:
+    """What is watched of the control namespace and of these, and whether a namespace cannot be followed without it."""
+    found = {(kind, n): False for n in namespaces for kind in OPTIONAL if kind != "Namespace"}
+    found |= {(kind, n): True for n in namespaces for kind in NEEDED}
+    return found | {(kind, names.CONTROL_NAMESPACE): True for kind in CONTROL}
 
 
 def traces(kube: Kube, namespaces: Sequence[str] | None = None, *, warn: Say = nothing, step: Step = nothing) -> tuple[Obj, ...]:

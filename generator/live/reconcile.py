@@ -72,6 +72,7 @@ class Reconciler:
     _events: list[Event] = field(default_factory=list)
     _running: bool = False
     _resync: float = 0.0
+    _followed: frozenset[str] | None = None
     _busy: set[Key] = field(default_factory=set)
     _known: frozenset[Key] = frozenset()
     _failures: dict[Key, int] = field(default_factory=dict)
@@ -124,6 +125,8 @@ class Reconciler:
         snapshot = self.mirror.snapshot(clock(), unheard=not self.heard())
         if snapshot.proxies_behind:
             self._resync = min(self._resync, time.monotonic() + self.mirror.proxies_behind)
+        if snapshot.followed != self._followed:
+            self._followed, self._resync = snapshot.followed, 0.0
         intent = read(snapshot, self._memory)
         due |= self._touched(snapshot, intent, events) | ({UNTARGETED} if intent.expired else set())
         if (wait := next_end(intent, snapshot.now)) is not None:
