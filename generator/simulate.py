@@ -14,6 +14,7 @@ from typing import Any
 import jsonpatch
 
 from generator import names
+from generator.cluster.quantity import whole
 from generator.cluster.snapshot import Key, Obj, Snapshot, is_read, key_of, labels_of
 from generator.cluster.times import after
 from generator.desired.generate import Desired, generate
@@ -102,8 +103,8 @@ def apply(state: World, change: Change, now: str) -> World:
 
 
 def _bumped(obj: Obj) -> Obj:
-    version = obj["metadata"].get("resourceVersion", "0")
-    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(int(version) + 1 if version.isdigit() else 1)}}
+    version = whole(obj["metadata"].get("resourceVersion", ""), 20) or 0
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version + 1)}}
 
 
 def settle(state: World, now: str) -> World:
