@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from generator import names
 from generator.asked.admission import read
 from generator.cluster.quantity import whole
-from generator.cluster.snapshot import Snapshot
+from generator.cluster.snapshot import OUR_KINDS, Snapshot, is_ours, key_of, labels_of
 from generator.cluster.times import after, parse, seconds_between, written
+from generator.cluster.workload import original
 from generator.desired.generate import generate
 from generator.desired.waking import next_end, next_look
 from generator.plan import plan
+from generator.simulate import STEP_SECONDS, apply, settle
 from tests import kube
 from tests.kube import Obj
 
@@ -81,6 +83,26 @@ def test_no_text_ends_the_operator(kind: str, rounds: int, text: str) -> None:
         desired = generate(snapshot)
         plan(snapshot, desired)
         next_look(desired, now)
+
+
+@pytest.mark.parametrize("way", ["in", "back", "back, without stand-ins"])
+@given(number=st.integers(0, 12), ahead=st.sampled_from((2.0, 600.0, 86400.0)))
+@settings(max_examples=30)
+def test_a_clock_that_was_ahead_holds_nobody(way: str, number: int, ahead: float) -> None:
+    """One look of a walk is taken by a clock that is ahead, also for a day: the walk ends in its time all the same."""
+    objects, now = _moment(0 if way == "in" else 20)
+    state = {key_of(o): o for o in objects if way == "in" or o["kind"].lower() not in OUR_KINDS}
+    for each in range(120):
+        snapshot = Snapshot.of(state.values(), after(now, ahead) if each == number else now)
+        for change in plan(snapshot, generate(snapshot)):
+            if change.op != "create" or "without" not in way or change.key.kind != "Pod":
+                state = apply(state, change, now)
+        now = after(now, STEP_SECONDS)
+        state = settle(state, now)
+    pods = [original(o) for o in state.values() if o["kind"] == "Pod" and not is_ours(o)]
+    assert len(pods) == 2
+    assert all(not o.held and o.carried == (way == "in") for o in pods)
+    assert not [k for k, o in state.items() if is_ours(o) and (way != "in" or labels_of(o)[names.ROLE] == "stand-in")]
 
 
 @given(st.datetimes(timezones=st.timezones()), st.integers(0, 10**9 - 1))

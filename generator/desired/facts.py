@@ -55,6 +55,12 @@ class Facts:
         return name in self.standing and self.listed.get(name, False)
 
 
+def noted(pod: Obj, note: str, now: str) -> str:
+    """Since when, by that note on a Pod, "" without one. A time that is yet to come counts as now: the clock that wrote it was ahead."""
+    since = annotations_of(pod).get(note, "")
+    return now if seconds_between(since, now) < 0 else since
+
+
 def is_covered(item: Original, facts: Facts) -> bool:
     """Whether somebody else serves what this original would, so that it may be held.
 
@@ -67,7 +73,7 @@ def is_covered(item: Original, facts: Facts) -> bool:
         return False
     if not any(facts.alive(name) for name in facts.shadows):
         return True
-    since = annotations_of(item.pod).get(names.WAITS_SINCE, "")
+    since = noted(item.pod, names.WAITS_SINCE, facts.now)
     return bool(since) and seconds_between(since, facts.now) >= PATIENCE and is_next(item, facts)
 
 
