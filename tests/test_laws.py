@@ -15,6 +15,7 @@ from generator import names
 from generator.cluster import selectors
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
 from generator.cluster.times import after
+from generator.cluster.workload import original
 from generator.desired.generate import generate
 from generator.errors import InputError
 from generator.plan import plan
@@ -178,6 +179,40 @@ def test_taking_the_bridges_away_restores_everything(cluster: Cluster) -> None:
             assert _owned_part(end[key]) == _owned_part(obj)
             if key.kind == "Pod":
                 assert any(c["type"] == "Ready" and c["status"] == "True" for c in end[key]["status"]["conditions"])
+
+
+@LAW
+@given(cluster=clusters(), begun=st.integers(0, 12), of=st.sampled_from(({}, {"type": "ExternalName", "selector": {"tier": "front"}})))
+def test_slices_that_nobody_keeps_hold_nobody(cluster: Cluster, begun: int, of: Obj) -> None:
+    """EndpointSlices with all Pods as ready, of a Service without selector or of one that has become a name for something elsewhere:
+    nobody takes a Pod out of them, and all the same the same originals become carriers, and are restored.
+    """
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": kube.meta("old"), "spec": {"ports": [{"port": 80}], **of}}
+    pods = [o for o in cluster.objects if o["kind"] == "Pod"]
+    slices = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": kube.meta("old", labels={"kubernetes.io/service-name": "old"}),
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [p["status"]["podIP"]], "conditions": {"ready": True}} for p in pods],
+    }
+    moments = _moments(cluster)
+    objects, now = moments[min(begun, len(moments) - 1)]
+    run = fold([*objects, service, slices], now, BOUND)
+    back = fold([o for o in run.end if key_of(o).kind not in OUR_KINDS.values()], run.now, BOUND)
+
+    assert run.converged
+    assert _carried(run.end) == _carried(fold(objects, now, BOUND).end)
+    assert back.converged
+    assert not any(_carried(back.end).values())
+    assert not [o for o in back.end if is_ours(o)]
+
+
+def _carried(objects: Iterable[Obj]) -> dict[str, bool]:
+    """By original, whether it is a carrier. None is held."""
+    pods = [original(o) for o in objects if o["kind"] == "Pod" and not is_ours(o)]
+    assert not any(o.held for o in pods)
+    return {o.name: o.carried for o in pods}
 
 
 def _owned_part(obj: Obj) -> Any:
