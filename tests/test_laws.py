@@ -249,6 +249,37 @@ def test_nobody_selects_what_they_should_not(cluster: Cluster) -> None:
     assert entered or not any(_selected(w, o) for w in watchers if w["kind"] == "Service" for o in carried)
 
 
+@LAW
+@given(cluster=clusters())
+def test_labels_of_others_stay_where_nobody_acts_by_them(cluster: Cluster) -> None:
+    """A webhook labels every Pod that is written, also ours: nobody writes for ever. What somebody adds by hand so that a Service, a
+    budget or a workload would pick a Pod of ours is taken off again, and what would make Argo CD prune it.
+    """
+    run = fold(cluster.stream, NOW, BOUND)
+    originals = {o["metadata"]["uid"]: labels_of(o) for o in cluster.objects if o["kind"] == "Pod"}
+    byhand = {"argocd.argoproj.io/instance": "shop", "team": "platform"}
+    owners = [originals.get((o["metadata"].get("ownerReferences") or [{"uid": ""}])[0]["uid"], {}) for o in run.end]
+    state, now = world(_labelled(o, {**own, **byhand}) for o, own in zip(run.end, owners, strict=True)), run.now
+    for _ in range(5):
+        snapshot = Snapshot.of(state.values(), now)
+        changes = plan(snapshot, generate(snapshot))
+        for change in changes:
+            state = apply(state, change, now)
+            state = {k: _labelled(o, {"team": "platform"}) if k == change.key else o for k, o in state.items()}
+        now = after(now, 1.5)
+        state = settle(state, now)
+
+    assert not changes
+    assert {k: labels_of(o) for k, o in state.items()} == {key_of(o): labels_of(_labelled(o, {"team": "platform"})) for o in run.end}
+
+
+def _labelled(obj: Obj, labels: dict[str, str]) -> Obj:
+    """A Pod of ours with labels that it does not have yet; anything else as it is."""
+    if obj["kind"] != "Pod" or not is_ours(obj):
+        return obj
+    return {**obj, "metadata": {**obj["metadata"], "labels": {**labels, **labels_of(obj)}}}
+
+
 def _selected(watcher: Obj, pod: Obj) -> bool:
     selector = watcher["spec"].get("selector")
     if watcher["kind"] == "Service":
