@@ -103,9 +103,15 @@ def entrants(item: Original, facts: Facts) -> list[str]:
 
 
 def is_next(item: Original, facts: Facts) -> bool:
-    """Whether it is this original's turn where only one may be away at a time."""
-    away = [o for o in facts.originals if o.held or not is_settled(o) or is_returning(o, facts)]
-    return item is min(away or [o for o in facts.originals if needs_swap(o, facts.wanted)], key=lambda o: (not o.held, o.name))
+    """Whether it is this original's turn where only one may be away at a time.
+
+    Nobody waits for one whose node is lost while yet another one serves, and its turn comes last.
+    """
+    serves = any(facts.listed.get(o.name, False) for o in facts.originals if o is not item)
+    absent = {o.name for o in facts.originals if is_returning(o, facts) and not (serves and o.seems_lost)}
+    away = [o for o in facts.originals if o.held or not is_settled(o) or o.name in absent]
+    waiting = [o for o in facts.originals if needs_swap(o, facts.wanted)]
+    return item is min(away or waiting, key=lambda o: (not o.held, o.seems_lost, o.name))
 
 
 def is_returning(item: Original, facts: Facts) -> bool:
