@@ -14,7 +14,8 @@ from typing import Any
 import jsonpatch
 
 from generator import names
-from generator.cluster.snapshot import Key, Obj, Snapshot, is_read, key_of, labels_of
+from generator.cluster.quantity import whole
+from generator.cluster.snapshot import Key, Obj, Snapshot, has_endpoints, is_read, key_of, labels_of
 from generator.cluster.times import after
 from generator.desired.generate import Desired, generate
 from generator.desired.waking import next_look
@@ -102,8 +103,8 @@ def apply(state: World, change: Change, now: str) -> World:
 
 
 def _bumped(obj: Obj) -> Obj:
-    version = obj["metadata"].get("resourceVersion", "0")
-    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(int(version) + 1 if version.isdigit() else 1)}}
+    version = whole(obj["metadata"].get("resourceVersion", ""), 20) or 0
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version + 1)}}
 
 
 def settle(state: World, now: str) -> World:
@@ -200,7 +201,7 @@ def _conditions(conditions: Iterable[Obj], ready: str, now: str) -> list[Obj]:
 
 
 def endpoints(state: World) -> World:
-    """One EndpointSlice per Service with a selector, in place of whatever slices it had."""
+    """One EndpointSlice per Service whose slices Kubernetes keeps, in place of whatever slices it had."""
     pods: dict[str, list[Obj]] = {}
     slices: dict[tuple[str, str], list[Key]] = {}
     for key, obj in sorted(state.items()):
@@ -210,7 +211,7 @@ def endpoints(state: World) -> World:
             slices.setdefault((key.namespace, labels_of(obj).get("kubernetes.io/service-name", "")), []).append(key)
     result = dict(state)
     for key, service in state.items():
-        if key.kind != "Service" or not service["spec"].get("selector"):
+        if key.kind != "Service" or not has_endpoints(service):
             continue
         items = service["spec"]["selector"].items()
         members = [p for p in pods.get(key.namespace, ()) if items <= labels_of(p).items()]

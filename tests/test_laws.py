@@ -15,6 +15,7 @@ from generator import names
 from generator.cluster import selectors
 from generator.cluster.snapshot import OUR_KINDS, Key, Obj, Snapshot, is_ours, key_of, labels_of
 from generator.cluster.times import after
+from generator.cluster.workload import original
 from generator.desired.generate import generate
 from generator.errors import InputError
 from generator.plan import plan
@@ -180,6 +181,40 @@ def test_taking_the_bridges_away_restores_everything(cluster: Cluster) -> None:
                 assert any(c["type"] == "Ready" and c["status"] == "True" for c in end[key]["status"]["conditions"])
 
 
+@LAW
+@given(cluster=clusters(), begun=st.integers(0, 12), of=st.sampled_from(({}, {"type": "ExternalName", "selector": {"tier": "front"}})))
+def test_slices_that_nobody_keeps_hold_nobody(cluster: Cluster, begun: int, of: Obj) -> None:
+    """EndpointSlices with all Pods as ready, of a Service without selector or of one that has become a name for something elsewhere:
+    nobody takes a Pod out of them, and all the same the same originals become carriers, and are restored.
+    """
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": kube.meta("old"), "spec": {"ports": [{"port": 80}], **of}}
+    pods = [o for o in cluster.objects if o["kind"] == "Pod"]
+    slices = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": kube.meta("old", labels={"kubernetes.io/service-name": "old"}),
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [p["status"]["podIP"]], "conditions": {"ready": True}} for p in pods],
+    }
+    moments = _moments(cluster)
+    objects, now = moments[min(begun, len(moments) - 1)]
+    run = fold([*objects, service, slices], now, BOUND)
+    back = fold([o for o in run.end if key_of(o).kind not in OUR_KINDS.values()], run.now, BOUND)
+
+    assert run.converged
+    assert _carried(run.end) == _carried(fold(objects, now, BOUND).end)
+    assert back.converged
+    assert not any(_carried(back.end).values())
+    assert not [o for o in back.end if is_ours(o)]
+
+
+def _carried(objects: Iterable[Obj]) -> dict[str, bool]:
+    """By original, whether it is a carrier. None is held."""
+    pods = [original(o) for o in objects if o["kind"] == "Pod" and not is_ours(o)]
+    assert not any(o.held for o in pods)
+    return {o.name: o.carried for o in pods}
+
+
 def _owned_part(obj: Obj) -> Any:
     """All of an object but what the server writes: version, status, generation."""
     metadata = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
@@ -212,6 +247,37 @@ def test_nobody_selects_what_they_should_not(cluster: Cluster) -> None:
             assert joined or hits == set()
     carried = [o for o in _moments(cluster)[-1][0] if o["kind"] == "Pod" and not is_ours(o) and names.CARRIER in labels_of(o)]
     assert entered or not any(_selected(w, o) for w in watchers if w["kind"] == "Service" for o in carried)
+
+
+@LAW
+@given(cluster=clusters())
+def test_labels_of_others_stay_where_nobody_acts_by_them(cluster: Cluster) -> None:
+    """A webhook labels every Pod that is written, also ours: nobody writes for ever. What somebody adds by hand so that a Service, a
+    budget or a workload would pick a Pod of ours is taken off again, and what would make Argo CD prune it.
+    """
+    run = fold(cluster.stream, NOW, BOUND)
+    originals = {o["metadata"]["uid"]: labels_of(o) for o in cluster.objects if o["kind"] == "Pod"}
+    byhand = {"argocd.argoproj.io/instance": "shop", "team": "platform"}
+    owners = [originals.get((o["metadata"].get("ownerReferences") or [{"uid": ""}])[0]["uid"], {}) for o in run.end]
+    state, now = world(_labelled(o, {**own, **byhand}) for o, own in zip(run.end, owners, strict=True)), run.now
+    for _ in range(5):
+        snapshot = Snapshot.of(state.values(), now)
+        changes = plan(snapshot, generate(snapshot))
+        for change in changes:
+            state = apply(state, change, now)
+            state = {k: _labelled(o, {"team": "platform"}) if k == change.key else o for k, o in state.items()}
+        now = after(now, 1.5)
+        state = settle(state, now)
+
+    assert not changes
+    assert {k: labels_of(o) for k, o in state.items()} == {key_of(o): labels_of(_labelled(o, {"team": "platform"})) for o in run.end}
+
+
+def _labelled(obj: Obj, labels: dict[str, str]) -> Obj:
+    """A Pod of ours with labels that it does not have yet; anything else as it is."""
+    if obj["kind"] != "Pod" or not is_ours(obj):
+        return obj
+    return {**obj, "metadata": {**obj["metadata"], "labels": {**labels, **labels_of(obj)}}}
 
 
 def _selected(watcher: Obj, pod: Obj) -> bool:

@@ -19,7 +19,7 @@ from generator.desired.facts import PATIENCE
 from generator.desired.generate import Desired, generate
 from generator.desired.waking import next_look
 from generator.plan import Change, plan
-from generator.simulate import World, apply, endpoints, settle, world
+from generator.simulate import STEP_SECONDS, World, apply, endpoints, settle, world
 from tests import kube
 from tests.strategies import NOW, Cluster, clusters
 
@@ -250,6 +250,34 @@ def test_restore_needs_no_stand_in(cluster: Cluster, begun: int, how: str, late:
     for key, obj in world(cluster.objects).items():
         if key.kind != "EndpointSlice":
             assert {**state[key], "metadata": _own(state[key]), "status": 0} == {**obj, "metadata": _own(obj), "status": 0}
+
+
+@pytest.mark.parametrize("lost", range(3))
+def test_a_lost_node_keeps_nobody_else_from_the_way_back(lost: int) -> None:
+    """The bridges go, no stand-in can be created, and the node of one original is lost for good: the others become what they were, one by
+    one, and a Service has always one ready.
+    """
+    service = kube.service("s0", {"app": "w0"})
+    pods = [*kube.deployment("w0", {"app": "w0", "only": "w0"}, [kube.container()], 3, 1), service]
+    state, now = kube.rounds([*pods, *TWO.controls], 20)
+    state = {k: o for k, o in state.items() if k.kind not in OUR_KINDS.values()}
+    victim = [k for k, o in sorted(state.items()) if k.kind == "Pod" and not is_ours(o)][lost]
+    for _ in range(300):
+        state = endpoints({**state, victim: _unready(state[victim])})
+        assert _ready_addresses(state.values(), service)
+        for change in _look(state, now)[1]:
+            state = state if change.op == "create" and change.key.kind == "Pod" else apply(state, change, now)
+        now = after(now, STEP_SECONDS)
+        state = {**settle(state, now), victim: state[victim]}
+    originals = {k: original(o) for k, o in state.items() if k.kind == "Pod" and not is_ours(o)}
+    assert len(originals) == 3
+    assert not [k for k, o in originals.items() if k != victim and o.touched]
+
+
+def _unready(pod: Obj) -> Obj:
+    """The Pod as the cluster shows it when kubelet is heard of no more."""
+    conditions = [{**c, "status": "False"} if c["type"] == "Ready" else c for c in pod["status"]["conditions"]]
+    return {**pod, "status": {**pod["status"], "conditions": conditions}}
 
 
 @LAW

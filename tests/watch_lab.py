@@ -64,7 +64,7 @@ class Server(Kube):
         self.objects[key] = {**found, "metadata": {**found["metadata"], "resourceVersion": version}}
         return self.objects[key]
 
-    def delete(self, key: Key, _uid: str | None = None) -> Obj | None:
+    def delete(self, key: Key, _uid: str | None = None, _version: str | None = None) -> Obj | None:
         """It goes."""
         self.written.append(("delete", key))
         self.objects.pop(key, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from generator.cluster.quantity import whole
 from generator.cluster.snapshot import Obj
 
 _HTTP = frozenset(("http", "http2", "h2c", "grpc", "kubernetes.io/h2c", "kubernetes.io/ws"))
@@ -31,8 +32,9 @@ def _declared(container: Obj) -> Iterator[tuple[int, str, str]]:
 
 
 def _number(container: Obj, port: int | str) -> int:
-    if isinstance(port, int) or str(port).isdigit():
-        return int(port)
+    number = port if isinstance(port, int) else whole(port, 5)
+    if number is not None:
+        return number
     return next((number for number, _, name in _declared(container) if name == port), 0)
 
 

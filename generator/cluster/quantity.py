@@ -1,4 +1,4 @@
-"""Kubernetes quantities: "100m", "64Mi", "1e3" <-> exact numbers.
+"""Kubernetes quantities: "100m", "64Mi", "1e3" <-> exact numbers; and plain numbers that somebody has written as text.
 
 Grammar and canonical form: apimachinery pkg/api/resource/quantity.go. The readers on PyPI come with a whole API client
 (kubernetes, lightkube).
@@ -29,6 +29,11 @@ def parse(text: str | float) -> Fraction:
     power = _BINARY[suffix] if binary else int(exponent) if exponent else _DECIMAL[suffix]
     scale: Fraction = Fraction(2 if binary else 10) ** power
     return Fraction(mantissa) * scale
+
+
+def whole(text: str, digits: int) -> int | None:
+    """The number that at most so many ASCII digits spell, None for any other text: `str.isdigit` takes "²" too, `int` does not."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
 
 
 def text(value: Fraction, like: str = "") -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from generator import names
+from generator.cluster.quantity import whole
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.times import parse, written
 
@@ -57,7 +58,7 @@ def port_at(endpoint: str) -> int:
 
 
 def _port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) == 5
+    return whole(text, 5) is not None and len(text) == 5
 
 
 def _address(text: str) -> str:

@@ -102,6 +102,14 @@ def is_ours(obj: Obj) -> bool:
     return obj["kind"] in MADE and names.ROLE in labels_of(obj)
 
 
+def has_endpoints(service: Obj) -> bool:
+    """Whether Kubernetes keeps the Service's EndpointSlices: it has a selector, and is no name for something elsewhere
+    (k8s.io/kubernetes pkg/controller/endpointslice, syncService; kube-proxy leaves out the latter too).
+    """
+    spec = service.get("spec") or {}
+    return bool(spec.get("selector")) and spec.get("type") != "ExternalName"
+
+
 @dataclass(frozen=True)
 class Space:
     """One namespace. Lists are in order of (kind, name)."""
@@ -161,9 +169,12 @@ class Space:
 
     @cached_property
     def ready_at(self) -> dict[str, set[str]]:
-        """Names of the Services, not ours, whose EndpointSlices list an address as ready (`ready` absent means yes: discovery/v1)."""
+        """Names of the Services, not ours, whose EndpointSlices list an address as ready (`ready` absent means yes: discovery/v1).
+
+        Of slices that Kubernetes does not keep nobody takes a Pod out, so they say nothing of where it is.
+        """
         found: dict[str, set[str]] = {}
-        theirs = {service["metadata"]["name"] for service in self.all("Service")}
+        theirs = {service["metadata"]["name"] for service in self.all("Service") if has_endpoints(service)}
         for service, pieces in ((name, pieces) for name, pieces in self.slices.items() if name in theirs):
             for endpoint in (e for piece in pieces for e in piece.get("endpoints") or ()):
                 if (endpoint.get("conditions") or {}).get("ready") is not False:
@@ -199,8 +210,9 @@ class Space:
 
     @cached_property
     def services(self) -> selectors.Index:
-        """Services by the labels they select."""
-        return selectors.Index((s, selectors.service_selector(s.get("spec", {}).get("selector"))) for s in self.all("Service"))
+        """Services by the labels of the Pods that are their endpoints."""
+        pairs = ((s, selectors.service_selector(s["spec"].get("selector"))) for s in self.all("Service") if has_endpoints(s))
+        return selectors.Index(pairs)
 
     @cached_property
     def watchers(self) -> selectors.Index:

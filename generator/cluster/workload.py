@@ -108,6 +108,11 @@ class Original:
         return all(_condition(self.pod, gate["conditionType"]).get("status") == "True" for gate in gates)
 
     @property
+    def seems_lost(self) -> bool:
+        """Whether it is not ready, against kubelet's last word on its containers and gates: so a Pod looks whose node is lost."""
+        return self.kubelet_ready and self.gates_open and not self.ready and not self.held and not self.held_back
+
+    @property
     def touched(self) -> bool:
         """Whether anything of ours is on it."""
         metadata = self.pod["metadata"]

@@ -55,6 +55,12 @@ class Facts:
         return name in self.standing and self.listed.get(name, False)
 
 
+def noted(pod: Obj, note: str, now: str) -> str:
+    """Since when, by that note on a Pod, "" without one. A time that is yet to come counts as now: the clock that wrote it was ahead."""
+    since = annotations_of(pod).get(note, "")
+    return now if seconds_between(since, now) < 0 else since
+
+
 def is_covered(item: Original, facts: Facts) -> bool:
     """Whether somebody else serves what this original would, so that it may be held.
 
@@ -67,7 +73,7 @@ def is_covered(item: Original, facts: Facts) -> bool:
         return False
     if not any(facts.alive(name) for name in facts.shadows):
         return True
-    since = annotations_of(item.pod).get(names.WAITS_SINCE, "")
+    since = noted(item.pod, names.WAITS_SINCE, facts.now)
     return bool(since) and seconds_between(since, facts.now) >= PATIENCE and is_next(item, facts)
 
 
@@ -97,9 +103,15 @@ def entrants(item: Original, facts: Facts) -> list[str]:
 
 
 def is_next(item: Original, facts: Facts) -> bool:
-    """Whether it is this original's turn where only one may be away at a time."""
-    away = [o for o in facts.originals if o.held or not is_settled(o) or is_returning(o, facts)]
-    return item is min(away or [o for o in facts.originals if needs_swap(o, facts.wanted)], key=lambda o: (not o.held, o.name))
+    """Whether it is this original's turn where only one may be away at a time.
+
+    Nobody waits for one whose node is lost while yet another one serves, and its turn comes last.
+    """
+    serves = any(facts.listed.get(o.name, False) for o in facts.originals if o is not item)
+    absent = {o.name for o in facts.originals if is_returning(o, facts) and not (serves and o.seems_lost)}
+    away = [o for o in facts.originals if o.held or not is_settled(o) or o.name in absent]
+    waiting = [o for o in facts.originals if needs_swap(o, facts.wanted)]
+    return item is min(away or waiting, key=lambda o: (not o.held, o.seems_lost, o.name))
 
 
 def is_returning(item: Original, facts: Facts) -> bool:

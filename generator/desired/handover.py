@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from generator import names
-from generator.cluster.snapshot import Obj, annotations_of
+from generator.cluster.snapshot import Obj
 from generator.cluster.times import seconds_between
 from generator.cluster.workload import SLOW_SECONDS, SPARE_SECONDS, Original, ready_since
 from generator.desired.facts import (
@@ -27,6 +27,7 @@ from generator.desired.facts import (
     is_spare,
     may_start,
     needs_swap,
+    noted,
     to_confirm,
     told_of,
 )
@@ -87,7 +88,7 @@ def decide(facts: Facts) -> Handover:
     staying = facts.inside - needed if joined else frozenset()
     retiring = {name: _drain(name, pod, facts) for name, pod in facts.stand_ins.items() if name not in needed | staying}
     surplus = {name: pod for name, pod in facts.shadows.items() if pod and name not in facts.needed}
-    resting = {name: annotations_of(pod).get(names.DRAINED_SINCE) or facts.now for name, pod in surplus.items() if _replaced(facts)}
+    resting = {name: noted(pod, names.DRAINED_SINCE, facts.now) or facts.now for name, pod in surplus.items() if _replaced(facts)}
     kept = frozenset(name for name in surplus if name not in resting or _in_use(resting[name], facts))
     fresh = [o.pod for o in facts.originals if o.name in facts.starting]
     ends = [(pod["metadata"].get("creationTimestamp") or facts.now, SLOW_SECONDS) for pod in fresh]
@@ -112,7 +113,7 @@ def _drain(name: str, pod: Obj, facts: Facts) -> str:
     """Since when a stand-in that has left its Services is in no endpoints; "" while it is."""
     if name in facts.inside or not facts.drained.get(name, True):
         return ""
-    return annotations_of(pod).get(names.DRAINED_SINCE) or facts.now
+    return noted(pod, names.DRAINED_SINCE, facts.now) or facts.now
 
 
 def _next(item: Original, facts: Facts) -> Next:
@@ -122,8 +123,8 @@ def _next(item: Original, facts: Facts) -> Next:
     stay = Next(
         images={c.name: c.image for c in item.containers.values()},
         held=item.held,
-        drained_since=annotations_of(item.pod).get(names.DRAINED_SINCE, ""),
-        waits_since=annotations_of(item.pod).get(names.WAITS_SINCE, ""),
+        drained_since=noted(item.pod, names.DRAINED_SINCE, facts.now),
+        waits_since=noted(item.pod, names.WAITS_SINCE, facts.now),
         replaced=replaced,
         confirmed=confirmed,
         marked=item.carried or item.held or bool(replaced) or (item.touched and item.held_back),

@@ -71,7 +71,7 @@ def add_shadows(outcome: Outcome, scene: Scene, groups: Iterable[Revision], bodi
                 )
                 continue
             why = _OWNERS if live else "shadow: a copy of its original that serves unmatched traffic"
-            outcome.add(adopt_pod(bodies[name], live), why)
+            outcome.add(adopt_pod(bodies[name], live, scene.space), why)
             outcome.warn(_slow(scene, live))
 
 
@@ -117,7 +117,7 @@ def add_stand_ins(
         shown = face.joined(services_of(scene.space, face.full)) if joined else face.quiet or {}
         body = stand_in.body(scene.workload, shown)
         body = {**body, "metadata": {**body["metadata"], "annotations": annotations_of(body) | _confirmations(outcome, there)}}
-        adopted = adopt_pod(body, there)
+        adopted = adopt_pod(body, there, scene.space)
         outcome.add(adopted, _why_stand_in(there, adopted, joined))
     for name in sorted(walk.staying):
         if not has_ended(live[name]):

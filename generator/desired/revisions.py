@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from generator import names
+from generator.cluster.quantity import whole
 from generator.cluster.snapshot import Obj, annotations_of
 from generator.cluster.workload import Original, Workload
 from generator.desired.shadow import application_spec, shadow_name, spec_hash
@@ -77,5 +78,4 @@ def _revision(workload: Workload, key: str, spec: Obj, originals: list[Original]
 
 
 def _ordinal(shadow: str) -> int:
-    tail = shadow.rpartition("-")[2]
-    return int(tail) if tail.isdigit() and len(tail) < 6 else 0
+    return whole(shadow.rpartition("-")[2], 5) or 0

@@ -10,6 +10,7 @@ from carrier2.dispatch import Address, Destination, Dispatch, Listener, Route
 from generator.asked.bridge import Bridge, Tls
 from generator.asked.intent import Claim
 from generator.asked.values import delivered
+from generator.cluster.quantity import whole
 from generator.cluster.relay import SERVICE, port_at, relay_of
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.workload import Original, hostname_of, ips_of
@@ -67,9 +68,9 @@ def connect(snapshot: Snapshot, endpoint: str) -> Connection | str:
     """The Connection for `host:port`, or why there is none. A host is an IP or a Service's cluster DNS name."""
     host, _, tail = endpoint.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not tail.isdigit() or not 0 < int(tail) < 65536:
+    port = whole(tail, 5) or 0
+    if not 0 < port < 65536:
         return f"clusterEndpoint {endpoint!r} is not HOST:PORT"
-    port = int(tail)
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:

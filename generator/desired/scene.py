@@ -12,6 +12,7 @@ from generator.asked.intent import Claim
 from generator.asked.targets import template_of
 from generator.cluster import selectors, tracking
 from generator.cluster.endpoints import selectors_of, services_of
+from generator.cluster.quantity import whole
 from generator.cluster.snapshot import Key, Obj, Snapshot, Space, annotations_of, is_ours, key_of, labels_of
 from generator.cluster.workload import Original, Workload, claims_of, ips_of, is_starting, original, pods_of
 from generator.desired.carrier_objects import service_name
@@ -96,8 +97,8 @@ class Scene:
     def floor(self) -> int:
         """How many shadows there are at least: the originals when the mount began, noted on Service Y'."""
         live = self.our("Service", service_name(self.workload))
-        noted = annotations_of(live).get(names.FLOOR, "") if live else ""
-        return int(noted) if noted.isdigit() and len(noted) < 5 else len(self.live)
+        noted = whole(annotations_of(live).get(names.FLOOR, ""), 4) if live else None
+        return len(self.live) if noted is None else noted
 
     @cached_property
     def images(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from generator import names
+from generator.cluster.quantity import whole
 from generator.cluster.snapshot import Key, Obj, Snapshot, Space, key_of
 from generator.live import metrics
 from generator.live.failures import Cut, Forbidden, Gone, KubeError, NotFound, Throttled, Unreachable
@@ -241,5 +242,4 @@ class Mirror:
 
 def _version(obj: Obj) -> int:
     """ResourceVersions of one kind can be compared as numbers (KEP-5504)."""
-    version = obj["metadata"].get("resourceVersion", "")
-    return int(version) if version.isdigit() else 0
+    return whole(obj["metadata"].get("resourceVersion", ""), 20) or 0

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from generator.asked.client import decode_client
 from generator.asked.controls import note_of
 from generator.asked.values import port_number
+from generator.cluster.quantity import whole
 from generator.cluster.relay import BLOCK, BLOCKS, POD, REPORT, away_of, port_at
 from generator.cluster.snapshot import Obj, key_of
 from generator.cluster.times import written
@@ -141,7 +142,7 @@ def ask(address: str) -> Heard:
     if not address:
         raise OSError("it has no address")
     ports = _get(address, "/cgi-bin/listening").split()
-    return Heard(address, frozenset(int(each) for each in ports if each.isdigit() and RELAY_FIRST <= int(each) <= RELAY_LAST))
+    return Heard(address, frozenset(n for each in ports if (n := whole(each, 5)) and RELAY_FIRST <= n <= RELAY_LAST))
 
 
 def end(heard: Heard, known: Iterable[int]) -> None:
