@@ -251,8 +251,21 @@ def test_of_large_bodies_one_is_in_memory_and_small_ones_never_wait(monkeypatch:
         assert client.post("/", content=large).status_code == 200
 
 
-def test_whoever_connects_is_answered_however_many_stay_open() -> None:
+def test_of_many_reviews_at_once_none_is_cut() -> None:
+    """However many more there are than may stay: each is younger than a review that is late."""
+    with answering(length) as (port, _), ExitStack() as stack:
+        half = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na"
+        many = [stack.enter_context(socket.create_connection((LOOPBACK, port), timeout=60)) for _ in range(2 * bounded.CONNECTIONS - 1)]
+        for each in many:
+            each.sendall(half)
+        for each in many:
+            each.sendall(b"bc")
+        assert all(each.recv(100).startswith(b"HTTP/1.1 200 ") for each in many)
+
+
+def test_whoever_connects_is_answered_however_many_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest connections are ended for the newest, and no more stay than there may be."""
+    monkeypatch.setattr(bounded, "BODY_SECONDS", 0.05)
     with answering(length) as (port, client), ExitStack() as stack:
         silent = []
         for _ in range(2 * bounded.CONNECTIONS):

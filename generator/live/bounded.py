@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -20,8 +21,8 @@ SMALL: Final = 32 * 1024
 """Bytes of a body that needs no place of its own; a review of a bridge has some 5,000."""
 BODY_SECONDS: Final = 10.0
 """For a body, with its wait for a place: as long as the API server waits for the answer (`timeoutSeconds` of the overlays)."""
-CONNECTIONS: Final = 32
-"""Open at once, and as many again that were ended and are still busy; the API server has one for each review that is on its way."""
+CONNECTIONS: Final = 64
+"""Open at once, and as many again while none of them is old; the API server has one for each review that is on its way."""
 BUFFER: Final = 64 * 1024
 """Bytes that the system keeps of a connection until they are read: asyncio reads all of them at once."""
 
@@ -59,23 +60,27 @@ async def body(receive: Callable[[], Awaitable[Message]], large: asyncio.Semapho
 
 
 class Listener(socket.socket):
-    """A listening socket with few connections: one too many ends the oldest, so that the one that has just come is answered."""
+    """A listening socket with few connections: one too many ends the oldest, if no review takes as long as that is open, so that the one
+    that has just come is answered.
+    """
 
     def __init__(self, listening: socket.socket) -> None:
         """listening: it is taken over."""
         super().__init__(fileno=listening.detach())
         self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-        self._open: tuple[socket.socket, ...] = ()
+        self._open: tuple[tuple[socket.socket, float], ...] = ()
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection. Raises ConnectionAbortedError while too many of those that were ended are still busy."""
+        """The next connection. Raises ConnectionAbortedError while there is no room for it."""
         made, address = super().accept()
-        self._open = tuple(each for each in self._open if each.fileno() >= 0)
+        now = time.monotonic()
+        self._open = tuple((each, since) for each, since in self._open if each.fileno() >= 0)
         if len(self._open) >= 2 * CONNECTIONS:
             made.close()
             raise ConnectionAbortedError
-        if len(self._open) >= CONNECTIONS:
-            with contextlib.suppress(OSError):  # it has gone by itself
-                self._open[len(self._open) - CONNECTIONS].shutdown(socket.SHUT_RDWR)
-        self._open = (*self._open, made)
+        for old, since in self._open[: max(0, len(self._open) + 1 - CONNECTIONS)]:
+            if now - since >= BODY_SECONDS:
+                with contextlib.suppress(OSError):  # it has gone by itself, or was ended before
+                    old.shutdown(socket.SHUT_RDWR)
+        self._open = (*self._open, (made, now))
         return made, address
