@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from carrier2.contract import MAX_TOKEN
 from carrier2.dispatch import Condition
-from generator.asked.bridge import TargetRef, Tls, decode_bridge, decode_mount
+from generator.asked.bridge import Mount, TargetRef, Tls, decode_bridge, decode_mount
+from generator.errors import Problem
 from generator.rules.conditions import MAX_VALUE
 
 Obj = dict[str, Any]
@@ -384,7 +385,7 @@ def test_tls_is_read_per_port_and_for_all() -> None:
         "allowSharedVolumes": True,
         "carrierImage": "registry.example/carrier2:1",
     }
-    found, problems = decode_mount(mount(providerParameter=parameter, missingGracePeriod=0))
+    found, problems = decode_mount(mount(targetNamespace="shop", providerParameter=parameter, missingGracePeriod=0))
     assert problems == ()
     assert found is not None
     assert found.tls == {
@@ -393,6 +394,24 @@ def test_tls_is_read_per_port_and_for_all() -> None:
         8443: Tls("/a", "/b"),
     }
     assert (found.allow_shared_volumes, found.carrier_image, found.missing_grace_period) == (True, "registry.example/carrier2:1", 0)
+
+
+@pytest.mark.parametrize("port", ["", "443"])
+@pytest.mark.parametrize("part", ["certificate", "key"])
+@pytest.mark.parametrize("namespace", ["gefyra", "kube-system", "shop2", "sho"])
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_secret_of_another_namespace_is_refused(port: str, part: str, namespace: str, *, as_text: bool) -> None:
+    """Whoever may write a mount gets no Secret that only the operator may read: a target's carriers get its own namespace's alone."""
+
+    def decoded(of: str) -> tuple[Mount | None, tuple[Problem, ...]]:
+        source = f"secret:{of}/web-tls:x" if as_text else {"secret": {"namespace": of, "name": "web-tls", "key": "x"}}
+        tls = {"tls": {"certificate": "/tls.crt", "key": "/tls.key", part: source}}
+        return decode_mount(mount(targetNamespace="shop", providerParameter={port: tls} if port else tls))
+
+    found, problems = decoded(namespace)
+    assert (found, [p.code for p in problems]) == (None, ["SecretElsewhere"])
+    assert problems[0].place == f"GefyraBridgeMount gefyra/web: providerParameter.{port + '.' if port else ''}tls.{part}"
+    assert decoded("shop")[1] == ()
 
 
 JUNK = st.recursive(

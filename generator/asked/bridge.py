@@ -109,16 +109,17 @@ def decode_mount(obj: object) -> tuple[Mount | None, tuple[Problem, ...]]:
     if not isinstance(obj, dict) or not values:
         return None, tuple(place.problems)
     target = _target(place.field("target"), values)
+    namespace = target.namespace if target else ""
     at, parameter = place.field("providerParameter"), values.get("providerParameter", {})
     options = fields(at, {key: value for key, value in parameter.items() if not port_number(key)}, _MOUNT_OPTIONS)
-    tls = {0: tls_sources(at.field("tls"), options["tls"])} if "tls" in options else {}
+    tls = {0: tls_sources(at.field("tls"), options["tls"], namespace)} if "tls" in options else {}
     numbers = sorted(filter(port_number, parameter), key=str)
     for before, key in zip([None, *numbers], numbers, strict=False):
         own = fields(at.field(key), parameter[key], {"tls": dict})
         if str(before) == str(key):
             at.field(key).report("DuplicateKey", f"port {key} is there twice, as a number and as text", "Keep one of the two.")
         if "tls" in own:
-            tls[port_number(key)] = tls_sources(at.field(key).field("tls"), own["tls"])
+            tls[port_number(key)] = tls_sources(at.field(key).field("tls"), own["tls"], namespace)
     image = options.get("carrierImage", "")
     if not re.fullmatch("[!-~]*", image):
         at.field("carrierImage").report(

@@ -39,6 +39,13 @@ def delivered(source: str) -> bool:
     return source.startswith("secret:")
 
 
+def secret_key(source: str) -> tuple[str, str, str]:
+    """The namespace, name and key of a part that is `delivered`."""
+    where, _, key = source.removeprefix("secret:").partition(":")
+    namespace, _, name = where.partition("/")
+    return namespace, name, key
+
+
 NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 """An object's name (RFC 1123 subdomain)."""
 MAX_PORT: Final = 65535
@@ -75,17 +82,21 @@ def workload(place: Place, text: str, namespace: str, container: str) -> TargetR
     return TargetRef(namespace or "default", _KINDS[kind.lower()], name, container)
 
 
-def tls_sources(place: Place, written: object) -> Tls:
-    """{certificate, key, sni}: each a text, or {secret: {namespace, name, key}} as Gefyra's command line writes it."""
+def tls_sources(place: Place, written: object, namespace: str) -> Tls:
+    """{certificate, key, sni}: each a text, or {secret: {namespace, name, key}} as Gefyra's command line writes it.
+
+    namespace: of the carriers that get them. A Secret of another one is refused (SecretElsewhere): the operator may read
+    what whoever writes the mount may not.
+    """
     values = fields(place, written, {"certificate": object, "key": object, "sni": object})
     for name in ("certificate", "key"):
         if name not in values:
             place.report("WrongType", f"{name} is missing", "Give both: {certificate: /tls/tls.crt, key: /tls/tls.key}.")
-    found = {name: _source(place.field(name), value, _HOST if name == "sni" else _PATH) for name, value in values.items()}
+    found = {name: _source(place.field(name), value, _HOST if name == "sni" else _PATH, namespace) for name, value in values.items()}
     return Tls(found.get("certificate", ""), found.get("key", ""), found.get("sni", ""))
 
 
-def _source(place: Place, value: object, plain: re.Pattern[str]) -> str:
+def _source(place: Place, value: object, plain: re.Pattern[str], namespace: str) -> str:
     text = ""
     if isinstance(value, dict):
         secret = fields(place, value, {"secret": dict}).get("secret", {})
@@ -97,6 +108,10 @@ def _source(place: Place, value: object, plain: re.Pattern[str]) -> str:
         what = "a host name" if plain is _HOST else "an absolute path"
         cure = "A Secret's key is {secret: {namespace: default, name: web-tls, key: tls.crt}}."
         place.report("WrongType", f"{shown(value)} is neither {what} nor a Secret's key", cure)
+    elif delivered(text) and (there := secret_key(text)[0]) != namespace:
+        message = f"the Secret is in namespace {there}, the target in {namespace}; a carrier gets no Secret of another namespace"
+        cure = f"Name one of the target's: {{secret: {{namespace: {namespace}, name: web-tls, key: tls.crt}}}}."
+        place.report("SecretElsewhere", message, cure)
     return text
 
 
