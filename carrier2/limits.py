@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from carrier2.contract import MAX_REGEXES
-from carrier2.directive import Unquotable, render
+from carrier2.directive import Unquotable, render, value
 from carrier2.dispatch import Condition, Route
 from carrier2.maps import Look, Signature, fields, looks, router
 
@@ -73,6 +73,15 @@ def _named(look: Look) -> int:
 def _size(text: str) -> int:
     """Bytes that a text has at most once it is written: escaped for a regex, and quoted."""
     return sum(_WORST if c == "$" else len(c.encode("utf-8", "surrogatepass")) if c.isalnum() else 4 for c in text)
+
+
+def unquotable(text: str) -> str:
+    """Why one value of a configuration cannot be this text, or ""."""
+    try:
+        value(text)
+    except Unquotable as error:
+        return str(error)
+    return ""
 
 
 def unfit(routes: Sequence[Route]) -> str:

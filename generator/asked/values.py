@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from carrier2.limits import unquotable
 from generator.cluster import times
 from generator.text.walk import Place, fields, is_a, shown
 
@@ -63,9 +64,10 @@ _KINDS: Final = {
 }
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
-_SECRET: Final = re.compile(rf"secret:{NAME.pattern}/{NAME.pattern}:[-._A-Za-z0-9]+")
+_SECRET: Final = re.compile(rf"secret:{NAME.pattern}/{NAME.pattern}:[-._A-Za-z0-9]{{1,253}}")
 _PATH: Final = re.compile(r"/[^\x00-\x1f\x7f]+")
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?)?")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]{0,251}[A-Za-z0-9])?)?")
+"""Or none. A name of DNS has at most 253 characters (RFC 1035, section 2.3.4: 255 octets on the wire)."""
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})")
 
 
@@ -105,9 +107,11 @@ def _source(place: Place, value: object, plain: re.Pattern[str], namespace: str)
     elif is_a(place, value, str):
         text = str(value)
     if not _SECRET.fullmatch(text) and (text.startswith("secret:") or not plain.fullmatch(text)):
-        what = "a host name" if plain is _HOST else "an absolute path"
+        what = "a host name of at most 253 characters" if plain is _HOST else "an absolute path"
         cure = "A Secret's key is {secret: {namespace: default, name: web-tls, key: tls.crt}}."
         place.report("WrongType", f"{shown(value)} is neither {what} nor a Secret's key", cure)
+    elif reason := unquotable(text):
+        place.report("WrongType", reason, "Give a shorter path, as in /tls/tls.crt.")
     elif delivered(text) and (there := secret_key(text)[0]) != namespace:
         message = f"the Secret is in namespace {there}, the target in {namespace}; a carrier gets no Secret of another namespace"
         cure = f"Name one of the target's: {{secret: {{namespace: {namespace}, name: web-tls, key: tls.crt}}}}."
