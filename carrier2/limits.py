@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from carrier2.contract import MAX_REGEXES
-from carrier2.directive import Unquotable, render
+from carrier2.directive import Unquotable, render, value
 from carrier2.dispatch import Condition, Route
 from carrier2.maps import Look, Signature, fields, looks, router
 
@@ -36,15 +36,23 @@ _PORT = 3000
 _Block = Look | tuple[int, Signature | None]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Room:
-    """What is left of MAX_TEXT, and the blocks that are written already: Looks, and by port Signatures, and None for the port itself."""
+    """What is left of MAX_TEXT, and the blocks that are written already: Looks, and by port Signatures, and None for the port itself.
+
+    regexes: by port.
+    """
 
     left: int = MAX_TEXT
-    blocks: set[_Block] = field(default_factory=set)
+    blocks: frozenset[_Block] = frozenset()
+    regexes: Mapping[int, frozenset[Condition]] = field(default_factory=dict)
 
-    def take(self, bridge: str, rules: Sequence[tuple[Condition, ...]], ports: Collection[int]) -> bool:
-        """Whether there is room for a bridge on these ports; if so, it is taken. Counts rather too much than too little."""
+    def beside(self, bridge: str, rules: Sequence[tuple[Condition, ...]], ports: Collection[int]) -> Room | str:
+        """What is left with a bridge on these ports too, or why there is no room for it. Counts rather too much than too little."""
+        asked = frozenset(c for rule in rules for c in rule if c.match == "regex")
+        regexes = {port: self.regexes.get(port, frozenset()) | asked for port in ports}
+        if (most := max(map(len, regexes.values()), default=0)) > MAX_REGEXES:
+            return f"{most} distinct regexes on the port, at most {MAX_REGEXES} fit"
         found = [looks(conditions) for conditions in rules]
         blocks: dict[_Block, int] = {look: 2 * _BLOCK + _named(look) for pairs in found for look, _ in pairs}
         for signature in dict.fromkeys(tuple(look for look, _ in pairs) for pairs in found):
@@ -54,10 +62,8 @@ class Room:
         entries = sum(2 * len(bridge) + 40 + sum(2 * _size(text) + 4 for _, text in pairs) for pairs in found)
         needed = sum(blocks[b] for b in blocks.keys() - self.blocks) + len(ports) * (entries + _DESTINATION + 4 * len(bridge))
         if needed > self.left:
-            return False
-        self.left -= needed
-        self.blocks |= blocks.keys()
-        return True
+            return f"with the older bridges, its rules would take more than {MAX_TEXT} bytes of the carrier's configuration"
+        return Room(self.left - needed, self.blocks.union(blocks), {**self.regexes, **regexes})
 
 
 def _named(look: Look) -> int:
@@ -69,11 +75,17 @@ def _size(text: str) -> int:
     return sum(_WORST if c == "$" else len(c.encode("utf-8", "surrogatepass")) if c.isalnum() else 4 for c in text)
 
 
+def unquotable(text: str) -> str:
+    """Why one value of a configuration cannot be this text, or ""."""
+    try:
+        value(text)
+    except Unquotable as error:
+        return str(error)
+    return ""
+
+
 def unfit(routes: Sequence[Route]) -> str:
-    """Why the routes do not fit, or "". Cheap for ordinary routes; only long or much-alike values are tried out."""
-    regexes = {(c.kind, c.name, c.value) for route in routes for c in route.conditions if c.match == "regex"}
-    if len(regexes) > MAX_REGEXES:
-        return f"{len(regexes)} distinct regexes on the port, at most {MAX_REGEXES} fit"
+    """Why a key or value of the routes does not fit, or "". Cheap for ordinary routes; only long or much-alike values are tried out."""
     alike: dict[str, int] = {}
     for route in routes:
         text = "\t".join(f"{c.kind}{c.name}{c.value}" for c in route.conditions)

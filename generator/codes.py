@@ -56,6 +56,7 @@ CODES: dict[str, Code] = {
     "PortUnknown": Code("refused", "A bridge names a port that the target container does not have.", "Use one of the ports that are listed."),
     "PortNotHttp": Code("refused", "A bridge with rules names a UDP port; rules need HTTP.", "Name a TCP port that speaks HTTP."),
     "TlsPortNoCertificate": Code("refused", "A bridge with rules names a port that speaks TLS and the mount brings no certificate; without one the port is passed through unread.", "Give the mount providerParameter.tls, per port or for all."),
+    "SecretElsewhere": Code("refused", "A mount's providerParameter.tls names a Secret of another namespace than its target's. The operator may read Secrets that whoever writes the mount may not; a carrier gets those of its own namespace alone.", "Copy the certificate into a Secret of the target's namespace and name that one."),
     "EndpointUnresolved": Code("warning", "The bridge's connection has not reported where its traffic goes, or names a host that is neither an IP address nor a Service in the stream; its requests stay in the cluster.", "Wait for the connection provider, or check clusterEndpoint."),
     "ObjectInvalid": Code("refused", "A bridge or mount that is in the cluster already is not valid; in a file of your own the same mistake ends the command with exit code 2. It keeps only itself out.", "Correct or delete it; the message begins with the code of the mistake."),
     "BridgeExpired": Code("warning", "The bridge's sunset lies in the past: it is removed.", "Create it again with a later sunset."),

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import carrier2
 from carrier2.contract import MAX_TOKEN
-from carrier2.dispatch import Condition
-from generator.asked.bridge import TargetRef, Tls, decode_bridge, decode_mount
+from carrier2.dispatch import Condition, Dispatch, Listener
+from generator.asked.bridge import Mount, TargetRef, Tls, decode_bridge, decode_mount
+from generator.errors import Problem
 from generator.rules.conditions import MAX_VALUE
 
 Obj = dict[str, Any]
@@ -384,7 +386,7 @@ def test_tls_is_read_per_port_and_for_all() -> None:
         "allowSharedVolumes": True,
         "carrierImage": "registry.example/carrier2:1",
     }
-    found, problems = decode_mount(mount(providerParameter=parameter, missingGracePeriod=0))
+    found, problems = decode_mount(mount(targetNamespace="shop", providerParameter=parameter, missingGracePeriod=0))
     assert problems == ()
     assert found is not None
     assert found.tls == {
@@ -393,6 +395,61 @@ def test_tls_is_read_per_port_and_for_all() -> None:
         8443: Tls("/a", "/b"),
     }
     assert (found.allow_shared_volumes, found.carrier_image, found.missing_grace_period) == (True, "registry.example/carrier2:1", 0)
+
+
+@pytest.mark.parametrize("port", ["", "443"])
+@pytest.mark.parametrize("part", ["certificate", "key"])
+@pytest.mark.parametrize("namespace", ["gefyra", "kube-system", "shop2", "sho"])
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_secret_of_another_namespace_is_refused(port: str, part: str, namespace: str, *, as_text: bool) -> None:
+    """Whoever may write a mount gets no Secret that only the operator may read: a target's carriers get its own namespace's alone."""
+
+    def decoded(of: str) -> tuple[Mount | None, tuple[Problem, ...]]:
+        source = f"secret:{of}/web-tls:x" if as_text else {"secret": {"namespace": of, "name": "web-tls", "key": "x"}}
+        tls = {"tls": {"certificate": "/tls.crt", "key": "/tls.key", part: source}}
+        return decode_mount(mount(targetNamespace="shop", providerParameter={port: tls} if port else tls))
+
+    found, problems = decoded(namespace)
+    assert (found, [p.code for p in problems]) == (None, ["SecretElsewhere"])
+    assert problems[0].place == f"GefyraBridgeMount gefyra/web: providerParameter.{port + '.' if port else ''}tls.{part}"
+    assert decoded("shop")[1] == ()
+
+
+SOURCES = st.builds(
+    lambda start, text, times, end: f"{start}{text * times}{end}",
+    st.sampled_from(["/", "", "secret:shop/web:", "secret:shop/"]),
+    st.sampled_from(["a", "$", '"', "\\", "a.", "\u00e9", "\ud800", "x-", " ", "\n", "a/"]),
+    st.one_of(st.integers(0, 5), st.sampled_from([n + d for n in (63, 253, 333, 2000, 3999, 4095, 65536) for d in (-1, 0, 1)])),
+    st.sampled_from(["", "a", ":k"]),
+)
+
+
+@given(part=st.sampled_from(["certificate", "key", "sni"]), text=SOURCES)
+def test_what_a_mount_may_say_of_tls_a_carrier_can_be_told(part: str, text: str) -> None:
+    """However long and odd: what is decoded can be written for nginx, so that no mount keeps others' configurations from being made."""
+    written = {"certificate": "/c", "key": "/k", part: text}
+    found, problems = decode_mount(mount(targetNamespace="shop", providerParameter={"tls": written}))
+    assert {p.place for p in problems} <= {f"GefyraBridgeMount gefyra/web: providerParameter.tls.{part}"}
+    if found:
+        tls = found.tls[0]
+        listener = Listener(443, http=True, tls=True, sni=tls.sni, certificate=tls.certificate, key=tls.key)
+        assert "ssl_certificate_key" in carrier2.render(Dispatch((listener,), "10.0.0.1"))
+
+
+@pytest.mark.parametrize(
+    ("part", "longest"),
+    [
+        ("certificate", "/" + "a" * 3997),
+        ("key", "/" + "a" * 3997),
+        ("sni", "a" * 253),
+        ("key", "secret:shop/" + "a" * 253 + ":" + "k" * 253),
+    ],
+)
+def test_sources_of_tls_have_a_length(part: str, longest: str) -> None:
+    """A path as long as nginx can be told of, a name as DNS has them, and a Secret as Kubernetes has them; one more is refused."""
+    for text, codes in ((longest, []), (f"{longest}aaa", ["WrongType"])):
+        tls = {"certificate": "/c", "key": "/k", part: text}
+        assert [p.code for p in decode_mount(mount(targetNamespace="shop", providerParameter={"tls": tls}))[1]] == codes
 
 
 JUNK = st.recursive(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from generator.asked import conflicts
 from generator.asked.bridge import Bridge, decode_bridge
 from generator.asked.conflicts import SHOWN, STEPS, Standing
 from generator.cluster.snapshot import Snapshot
 from generator.desired.generate import generate
-from generator.rules.analysis import relation, shape
+from generator.rules.analysis import Relation, Shape, relation, shape
+from generator.rules.automaton import bits
 from generator.rules.precedence import precedence
 from tests import kube
 
@@ -135,13 +138,84 @@ def test_a_bridge_cannot_make_the_comparison_endless() -> None:
     assert {p.code for p in standing.problems(newer)} <= {"RuleUndecided", "RuleOverlap"}
 
 
-def codes(*bridges: dict[str, Any], now: str = NOW) -> dict[str, list[str]]:
-    """The rule codes of each bridge beside two Deployments, web and api, through the whole of `generate`."""
+WRITTEN = st.sampled_from(
+    [
+        header("a"),
+        header("ab"),
+        header("a", "prefix"),
+        header("^a", "regex"),
+        header("^ab?$", "regex"),
+        path("/a"),
+        path("/a", "exact"),
+        path("/a/b"),
+        path("^/a(?:/|$)", "regex"),
+        path("^/a/b", "regex"),
+        path("/"),
+    ]
+)
+
+
+def test_only_rules_that_may_meet_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefixes, exact values and anchored regexes that begin differently cost no comparison, however many there are."""
+    compared = counted(monkeypatch)
+
+    def many(of: str) -> list[Rule]:
+        kinds = ("exact", "prefix", "regex")
+        return [[header(f"{'^' if match == 'regex' else ''}{of}{number}/", match)] for number in range(60) for match in kinds]
+
+    assert judged(bridge("alice", *many("a")), bridge("bob", *many("b"))) == [[], []]
+    assert compared == []
+    assert judged(bridge("alice", *many("a")), bridge("bob", [header("a5", "prefix")])) == [[], ["RuleOverlap"]]
+    assert compared
+
+
+def test_a_pair_costs_a_step_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many rules that all meet are not compared without end either, and everybody whom they may meet is named all the same."""
+    monkeypatch.setattr(conflicts, "STEPS", 50)
+    compared = counted(monkeypatch, free=True)
+    standing = Standing(8080)
+    for number in range(20):
+        standing.add(bridge(f"b{number:02}", [header("a", "prefix"), header("1", name=f"x-{number}")]))
+    problems = standing.problems(bridge("zoe", *([header("a", "prefix"), header("1", name=f"y-{number}")] for number in range(20))))
+    assert len(compared) == 50
+    assert {p.code for p in problems} == {"RuleOverlap"}
+    assert "17 more bridges" in problems[-1].message
+
+
+@given(st.lists(st.lists(WRITTEN, max_size=2, unique_by=str), min_size=1, max_size=6), st.lists(WRITTEN, max_size=2, unique_by=str))
+def test_no_rule_that_may_meet_is_left_out(stand: list[Rule], new: Rule) -> None:
+    """Of the rules that stand, all that share a request with a newer one are looked at."""
+    standing = Standing(8080)
+    for number, rule in enumerate(stand):
+        if made := decode_bridge(obj(f"b{number}", rule))[0]:
+            standing.add(made)
+    if newer := decode_bridge(obj("new", new))[0]:
+        mine = shape(newer.rules[0])
+        free, near = standing._near(mine)
+        meeting = {n for n, theirs in enumerate(standing.rules) if relation(mine, theirs.shape)[0] != "disjoint"}
+        assert meeting <= {*bits(free | near)}
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, *, free: bool = False) -> list[Shape]:
+    """What is compared from now on, as one of the two shapes. free: each answer comes without a step of a search."""
+    compared: list[Shape] = []
+
+    def answer(mine: Shape, theirs: Shape) -> tuple[Relation, int]:
+        compared.append(mine)
+        found, steps = relation(mine, theirs)
+        return found, 0 if free else steps
+
+    monkeypatch.setattr(conflicts, "relation", answer)
+    return compared
+
+
+def codes(*bridges: dict[str, Any], now: str = NOW, prefix: str = "Rule") -> dict[str, list[str]]:
+    """The codes of each bridge that begin with `prefix`, beside two Deployments, web and api, through the whole of `generate`."""
     containers = [kube.container(ports=(8080, 9090))]
     cluster = [*kube.deployment("web", {"app": "web"}, containers, 1, 1), *kube.deployment("api", {"app": "api"}, containers, 1, 2)]
     desired = generate(Snapshot.of([*cluster, *bridges], now))
     found = {key.name: problems for key, problems in desired.intent.problems.items()}
-    return {o["metadata"]["name"]: [p.code for p in found.get(o["metadata"]["name"], ()) if p.code.startswith("Rule")] for o in bridges}
+    return {o["metadata"]["name"]: [p.code for p in found.get(o["metadata"]["name"], ()) if p.code.startswith(prefix)] for o in bridges}
 
 
 def test_rules_meet_only_on_the_same_target_and_port() -> None:
@@ -177,21 +251,6 @@ def test_a_bridge_that_moves_or_changes_is_not_in_its_own_way() -> None:
     assert codes(obj("alice", alice, port=9090), obj("bob", alice, minute=1)) == {"alice": [], "bob": []}
 
 
-WRITTEN = st.sampled_from(
-    [
-        header("a"),
-        header("ab"),
-        header("a", "prefix"),
-        header("^a", "regex"),
-        header("^ab?$", "regex"),
-        path("/a"),
-        path("/a", "exact"),
-        path("/a/b"),
-        path("^/a(?:/|$)", "regex"),
-        path("^/a/b", "regex"),
-        path("/"),
-    ]
-)
 RULES = st.lists(st.lists(WRITTEN, max_size=2, unique_by=str), min_size=1, max_size=2)
 
 

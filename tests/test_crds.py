@@ -69,7 +69,7 @@ target: deploy/web
 targetContainer: app
 provider: carrier2mount
 providerParameter:
-  "443": {tls: {certificate: {secret: {namespace: shop, name: web, key: tls.crt}}, key: /tls/tls.key, sni: web.example}}
+  "443": {tls: {certificate: {secret: {namespace: default, name: web, key: tls.crt}}, key: /tls/tls.key, sni: web.example}}
 """
 CLIENT = """
 apiVersion: gefyra.dev/v1

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection
 
+from generator.asked.values import Tls
 from generator.cluster.snapshot import Key
-from generator.live.deliver import run
+from generator.live.deliver import ConfigRefused, deliver, run
 from generator.live.failures import Forbidden, KubeError, Refused, Unreachable
-from tests.session_lab import channels, kube
+from generator.plan import Delivery
+from tests.session_lab import channels, free_port, kube
 
 POD = Key("Pod", "shop", "web-0")
 
@@ -82,3 +84,12 @@ def test_the_account_may_not() -> None:
         run(kube(port), POD, "app", ("x",), b"")
     assert isinstance(found.value, Forbidden)
     assert found.value.status == 403
+
+
+@pytest.mark.parametrize(
+    "tls", [Tls("secret:gefyra/a:x", "/k"), Tls("/c", "secret:gefyra/bascule-relay-ca:ca"), Tls("/c", "secret:sho/a:x")]
+)
+def test_a_secret_of_another_namespace_is_not_even_read(tls: Tls) -> None:
+    """Whatever a plan says, a Pod gets no key of another namespace: the delivery fails before anything is asked of the API server."""
+    with pytest.raises(ConfigRefused, match="another namespace"):
+        deliver(kube(free_port()), POD, Delivery("app", "", ((443, tls),)))

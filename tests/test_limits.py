@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import get_args
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import carrier2
+from carrier2.contract import MAX_REGEXES
 from carrier2.dispatch import Address, Condition, Destination, Dispatch, Kind, Listener, Match, Route
 from carrier2.limits import MAX_TEXT, Room
+from generator.asked.bridge import decode_bridge
 from generator.cluster.snapshot import Obj, Snapshot
 from generator.desired.generate import generate
 from tests import kube
+from tests.test_conflicts import codes, counted, header, obj
 
 LAW = settings(max_examples=200, deadline=None)
 TEXT = (
@@ -42,7 +46,10 @@ def test_more_is_never_written_than_was_counted(
     """Whatever bridges ask, the configuration grows by no more than their Room has shrunk."""
     room, numbers = Room(), range(8080, 8080 + ports)
     named = [(f"{name}-{i}", *bridge) for i, bridge in enumerate(bridges)]
-    assert all(room.take(bridge, rules, numbers) for bridge, rules, _, _ in named)
+    for bridge, rules, _, _ in named:
+        left = room.beside(bridge, rules, numbers)
+        assert isinstance(left, Room)
+        room = left
     routes = tuple(Route(bridge, rule) for bridge, rules, _, _ in named for rule in rules)
     away = Address("fd00:1234:5678:9abc:def0:1234:5678:9abc", 65535)
     destinations = tuple(
@@ -63,6 +70,30 @@ def test_a_bridge_too_many_is_refused_and_the_others_stay() -> None:
     refused = [key.name for key, found in desired.intent.problems.items() if any(p.code == "CarrierLimit" for p in found)]
     assert refused
     assert refused == [f"b{n:03}" for n in range(60 - len(refused), 60)]
+
+
+def test_who_is_refused_takes_no_room_from_others() -> None:
+    """One bridge has the regexes of another and some of its own: what is refused leaves them to the next."""
+    regexes = [[header(f"^{letter}{n}[0-9]*$", "regex")] for letter in "abc" for n in range(MAX_REGEXES // 2)]
+    first, again, third = regexes[: MAX_REGEXES // 2], regexes[:MAX_REGEXES], regexes[MAX_REGEXES:]
+    assert codes(obj("alice", *first), obj("bob", *again, minute=1), obj("carol", *third, minute=2), prefix="") == {
+        "alice": [],
+        "bob": ["RuleIdentical"],
+        "carol": [],
+    }
+
+
+@pytest.mark.parametrize("count", [MAX_REGEXES, MAX_REGEXES + 1])
+def test_regexes_are_counted_before_they_are_looked_at(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as fit are compared with what stands; one more, of one bridge or of two together, is refused without that."""
+    compared = counted(monkeypatch)
+    mine = [[header(f"b{n}", "regex")] for n in range(count - 1)]
+    judged = codes(obj("alice", [header("a", "regex")]), obj("bob", *mine, minute=1), prefix="")
+    assert ("CarrierLimit" in judged["bob"]) == (count > MAX_REGEXES)
+    assert bool(compared) == (count <= MAX_REGEXES)
+    found, problems = decode_bridge(obj("bob", *mine, [header("c", "regex")]))
+    assert [p.code for p in problems] == (["CarrierLimit"] if count > MAX_REGEXES else [])
+    assert bool(found) == (count <= MAX_REGEXES)
 
 
 def _bridge(name: str, number: int) -> Obj:

@@ -676,6 +676,23 @@ problem(
         containers=app(ports=[{"containerPort": 8443, "name": "https", "protocol": "TCP"}]),
     ),
 )
+problem(
+    "SecretElsewhere",
+    "The mount of a workload of namespace shop names the key of the operator's own webhook.",
+    web(
+        mount(
+            "web",
+            "deployment/web",
+            providerParameter={
+                "tls": {
+                    "certificate": "secret:shop/web-tls:tls.crt",
+                    "key": {"secret": {"namespace": "gefyra", "name": "bascule-admission-certs", "key": "tls.key"}},
+                }
+            },
+        ),
+        containers=app(ports=[{"containerPort": 8443, "name": "https", "protocol": "TCP"}]),
+    ),
+)
 problem("EndpointUnresolved", "The connection has not reported where the requests go.", web({**ALICE, "clusterEndpoint": {}}))
 problem("BridgeExpired", "The bridge's sunset has passed: it is removed.", web({**ALICE, "sunset": "2026-11-24T22:00:00Z"}))
 problem("MountExpired", "The mount's sunset has passed: it is removed.", web(mount("web", "deployment/web", sunset="2026-11-24T22:00:00Z")))

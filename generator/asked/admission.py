@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from carrier2.dispatch import Route
-from carrier2.limits import MAX_TEXT, Room, unfit
+from carrier2.limits import Room, unfit
 from generator.asked.bridge import Bridge, Mount, decode_bridge, decode_mount
 from generator.asked.client import Client, decode_client
 from generator.asked.conflicts import Standing
@@ -161,23 +161,25 @@ def _admit(claim: Claim, bridges: Iterable[Bridge], intent: Intent) -> list[Brid
     standing: dict[int, Standing] = {}
     admitted, room = [], Room()
     for bridge in bridges:
-        problems = _ports_fit(claim, bridge) or _has_room(room, bridge)
+        problems = _ports_fit(claim, bridge)
+        left = room.beside(bridge.name, [routed(rule) for rule in bridge.rules or ((),)], sorted({remote for remote, _ in bridge.ports}))
+        if isinstance(left, str):
+            problems = problems or [_too_much(bridge, left)]
         ports = [standing.setdefault(remote, Standing(remote)) for remote, _ in bridge.ports] if not problems else []
         for port in ports:
             problems += port.problems(bridge)
         intent.blame(bridge.obj, *problems)
-        if all(p.severity == "warning" for p in problems):
+        if isinstance(left, Room) and all(p.severity == "warning" for p in problems):
+            room = left
             admitted.append(bridge)
             for port in ports:
                 port.add(bridge)
     return _fitting(admitted, intent)
 
 
-def _has_room(room: Room, bridge: Bridge) -> list[Problem]:
-    if room.take(bridge.name, [routed(rule) for rule in bridge.rules or ((),)], sorted({remote for remote, _ in bridge.ports})):
-        return []
-    message = f"with the older bridges, its rules would take more than {MAX_TEXT} bytes of the carrier's configuration"
-    return [Problem("CarrierLimit", str(key_of(bridge.obj)), message, "Use fewer rules, the same fields in all, and shorter values.")]
+def _too_much(bridge: Bridge, reason: str) -> Problem:
+    cure = "Use exact or prefix conditions, fewer rules, the same fields in all, and shorter values."
+    return Problem("CarrierLimit", str(key_of(bridge.obj)), reason, cure)
 
 
 def _fitting(bridges: list[Bridge], intent: Intent) -> list[Bridge]:

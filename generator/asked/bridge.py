@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from carrier2.contract import MAX_REGEXES
 from carrier2.dispatch import Condition
 from generator.asked.controls import COMMON, name_of, note_of, opened
 from generator.asked.values import NAME, TargetRef, Tls, address, endpoints, port_number, port_pairs, seconds, tls_sources, utc, workload
@@ -109,16 +110,17 @@ def decode_mount(obj: object) -> tuple[Mount | None, tuple[Problem, ...]]:
     if not isinstance(obj, dict) or not values:
         return None, tuple(place.problems)
     target = _target(place.field("target"), values)
+    namespace = target.namespace if target else ""
     at, parameter = place.field("providerParameter"), values.get("providerParameter", {})
     options = fields(at, {key: value for key, value in parameter.items() if not port_number(key)}, _MOUNT_OPTIONS)
-    tls = {0: tls_sources(at.field("tls"), options["tls"])} if "tls" in options else {}
+    tls = {0: tls_sources(at.field("tls"), options["tls"], namespace)} if "tls" in options else {}
     numbers = sorted(filter(port_number, parameter), key=str)
     for before, key in zip([None, *numbers], numbers, strict=False):
         own = fields(at.field(key), parameter[key], {"tls": dict})
         if str(before) == str(key):
             at.field(key).report("DuplicateKey", f"port {key} is there twice, as a number and as text", "Keep one of the two.")
         if "tls" in own:
-            tls[port_number(key)] = tls_sources(at.field(key).field("tls"), own["tls"])
+            tls[port_number(key)] = tls_sources(at.field(key).field("tls"), own["tls"], namespace)
     image = options.get("carrierImage", "")
     if not re.fullmatch("[!-~]*", image):
         at.field("carrierImage").report(
@@ -155,7 +157,7 @@ def decode_bridge(obj: object) -> tuple[Bridge | None, tuple[Problem, ...]]:
         mount, target = "", _target(place.field("target"), values)
     at = place.field("providerParameter")
     options = fields(at, values.get("providerParameter", {}), _BRIDGE_OPTIONS)
-    rules = [_rule(at.field("rules").item(i), item) for i, item in enumerate(options.get("rules", ()))]
+    rules = _rules(at.field("rules"), options.get("rules", []))
     mappings = place.field("portMappings")
     ports = () if mappings.reported else port_pairs(mappings, values.get("portMappings", []))
     reached = endpoints(place.field("clusterEndpoint"), values.get("clusterEndpoint", {}))
@@ -188,20 +190,37 @@ def decode_bridge(obj: object) -> tuple[Bridge | None, tuple[Problem, ...]]:
     return bridge, ()
 
 
-def _rule(place: Place, written: object) -> tuple[Condition, ...]:
-    """A rule that some request matches, or a report of why none does."""
-    before = len(place.problems)
-    found = rule(place, written)
-    if len(place.problems) == before and (field_ := never(shape(found))):
-        asked = [c for c in found if (c.kind, c.name) == field_]
+def _rules(place: Place, written: list[object]) -> list[tuple[Condition, ...]]:
+    """The rules, each of which some request matches, or a report of why none does. Regexes that no carrier takes are not looked at."""
+    found, sound = [], []
+    regexes: set[Condition] = set()
+    for index, item in enumerate(written):
+        at, before = place.item(index), len(place.problems)
+        found.append(rule(at, item))
+        if len(place.problems) == before:
+            sound.append((at, found[-1]))
+        regexes.update(c for c in found[-1] if c.match == "regex")
+        if len(regexes) > MAX_REGEXES:
+            message = f"more than {MAX_REGEXES} distinct regexes up to here, at most {MAX_REGEXES} fit on a port"
+            at.report("CarrierLimit", message, "Use exact or prefix conditions.")
+            return found
+    for at, conditions in sound:
+        _fires(at.field("match"), conditions)
+    return found
+
+
+def _fires(place: Place, conditions: tuple[Condition, ...]) -> None:
+    """Report a rule that no request matches, and why."""
+    field_ = never(shape(conditions))
+    if field_:
+        asked = [c for c in conditions if (c.kind, c.name) == field_]
         alone = next((c for c in asked if never(shape((c,)))), None)
         if alone:
             message, cure = f"no request's {subject(alone)} is {needs(alone)}: {seen_there(field_)}", "Correct or remove the condition."
         else:
             message = f"no request's {subject(asked[0])} is {' and '.join(map(needs, asked))}"
             cure = "Remove one of them, or make two rules: [{match: [...]}, {match: [...]}]."
-        place.field("match").report("RuleNeverFires", message, cure)
-    return found
+        place.report("RuleNeverFires", message, cure)
 
 
 def _target(place: Place, values: dict[str, Any]) -> TargetRef | None:

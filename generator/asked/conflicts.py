@@ -11,23 +11,28 @@ are not found.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+from generator.asked.beginnings import Beginnings
 from generator.asked.bridge import Bridge
 from generator.cluster.snapshot import key_of
 from generator.errors import Example, Problem
-from generator.rules.analysis import Relation, Shape, common, relation, shape
+from generator.rules.analysis import Language, Relation, Shape, common, relation, shape
 from generator.rules.automaton import bits
 from generator.rules.conditions import in_words
 from generator.rules.fields import Field, Witness, entangled, request_with
 from generator.rules.precedence import Candidate, Request, holds, less_specific, precedence, request
 
 STEPS: Final = 100_000
-"""What comparing one bridge may cost in all, about half a second; then the rest is undecided (`analysis.STEPS` for one question)."""
+"""What comparing one bridge may cost in all, about half a second; then the rest is undecided (`analysis.STEPS` for one question).
+
+A pair of rules costs one at least, so that bridges of thousands of rules are judged in the API server's ten seconds too.
+"""
 
 SHOWN: Final = 3
 """Overlaps that are told one by one; of the others only the number."""
@@ -55,15 +60,15 @@ class _Overlap(NamedTuple):
 class Standing:
     """The rules of one port. Bit n of an index is the rule with number n.
 
-    alike: by the fields that they ask something of. only: by field and word, those that take that word alone.
-    loose: by field, those that take more than one word there.
+    alike: by the fields that they ask something of. only: by field, those that take one word alone, by that word.
+    loose: by field, those that take more than one word there, by what these begin with.
     """
 
     port: int
     rules: list[_Rule] = field(default_factory=list)
     alike: dict[frozenset[Field], int] = field(default_factory=dict)
-    only: dict[tuple[Field, bytes | None], int] = field(default_factory=dict)
-    loose: dict[Field, int] = field(default_factory=dict)
+    only: defaultdict[Field, Beginnings] = field(default_factory=lambda: defaultdict(Beginnings))
+    loose: defaultdict[Field, Beginnings] = field(default_factory=lambda: defaultdict(Beginnings))
 
     def add(self, bridge: Bridge) -> None:
         """Let all rules of a bridge stand."""
@@ -73,10 +78,7 @@ class Standing:
             fields = frozenset(rule.shape)
             self.alike[fields] = self.alike.get(fields, 0) | bit
             for at, asked in rule.shape.items():
-                if asked.only:
-                    self.only[at, asked.word] = self.only.get((at, asked.word), 0) | bit
-                else:
-                    self.loose[at] = self.loose.get(at, 0) | bit
+                (self.only if asked.only else self.loose)[at].add(asked.start, bit)
 
     def problems(self, bridge: Bridge) -> list[Problem]:
         """What stands against a newer bridge; empty, or warnings, or one refusal."""
@@ -86,12 +88,12 @@ class Standing:
             free, near = self._near(mine.shape)
             shared |= free
             pairs += [_Overlap(number, "overlap", mine, self.rules[number]) for number in islice(bits(free), SHOWN)]
-            for number in bits(near):
+            if steps >= STEPS and mine.shape:
+                shared |= near & ~self.alike.get(frozenset(), 0)
+            for number in bits(near) if steps < STEPS else islice(bits(near), SHOWN):
                 theirs = self.rules[number]
-                if any(at in theirs.shape and not asked.may_meet(theirs.shape[at]) for at, asked in mine.shape.items()):
-                    continue
                 found, cost = relation(mine.shape, theirs.shape) if steps < STEPS else ("undecided", 0)
-                steps += cost
+                steps += cost + 1
                 if found in ("same", "within", "covers") and (refusal := _refusal(place, self.port, found, mine, theirs)):
                     return [refusal]
                 if found != "disjoint" and mine.shape and theirs.shape:
@@ -101,21 +103,25 @@ class Standing:
         return list(_warnings(place, self.port, sorted(pairs, key=itemgetter(0)), list(names)))
 
     def _near(self, mine: Shape) -> tuple[int, int]:
-        """Rules that surely share a request with `mine`, as both ask of different fields; and those that may, for all that exact
-        conditions tell.
+        """Rules that surely share a request with `mine`, as both ask of different fields; and those that may, for all that the
+        beginnings of words tell.
         """
         fields, free, near = frozenset(mine), 0, 0
         for theirs, alike in self.alike.items():
             both, left = fields & theirs, alike
             for at in both:
-                asked = mine[at]
-                if asked.only:
-                    left &= self.loose.get(at, 0) | self.only.get((at, asked.word), 0)
+                left &= self._meeting(at, mine[at])
             if both or not fields or not theirs or entangled(fields | theirs):
                 near |= left
             else:
                 free |= left
         return free, near
+
+    def _meeting(self, at: Field, asked: Language) -> int:
+        """Rules that may share a word of a field with `asked`, for all that the beginnings tell."""
+        only, loose = self.only[at], self.loose[at]
+        same = only.of(asked.start) if asked.only else only.longer(asked.start) | loose.longer(asked.start)
+        return same | loose.shorter(asked.start)
 
 
 def _rules(bridge: Bridge) -> Iterator[_Rule]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from carrier2.limits import unquotable
 from generator.cluster import times
 from generator.text.walk import Place, fields, is_a, shown
 
@@ -39,6 +40,13 @@ def delivered(source: str) -> bool:
     return source.startswith("secret:")
 
 
+def secret_key(source: str) -> tuple[str, str, str]:
+    """The namespace, name and key of a part that is `delivered`."""
+    where, _, key = source.removeprefix("secret:").partition(":")
+    namespace, _, name = where.partition("/")
+    return namespace, name, key
+
+
 NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 """An object's name (RFC 1123 subdomain)."""
 MAX_PORT: Final = 65535
@@ -56,9 +64,10 @@ _KINDS: Final = {
 }
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
-_SECRET: Final = re.compile(rf"secret:{NAME.pattern}/{NAME.pattern}:[-._A-Za-z0-9]+")
+_SECRET: Final = re.compile(rf"secret:{NAME.pattern}/{NAME.pattern}:[-._A-Za-z0-9]{{1,253}}")
 _PATH: Final = re.compile(r"/[^\x00-\x1f\x7f]+")
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?)?")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]{0,251}[A-Za-z0-9])?)?")
+"""Or none. A name of DNS has at most 253 characters (RFC 1035, section 2.3.4: 255 octets on the wire)."""
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})")
 
 
@@ -75,17 +84,21 @@ def workload(place: Place, text: str, namespace: str, container: str) -> TargetR
     return TargetRef(namespace or "default", _KINDS[kind.lower()], name, container)
 
 
-def tls_sources(place: Place, written: object) -> Tls:
-    """{certificate, key, sni}: each a text, or {secret: {namespace, name, key}} as Gefyra's command line writes it."""
+def tls_sources(place: Place, written: object, namespace: str) -> Tls:
+    """{certificate, key, sni}: each a text, or {secret: {namespace, name, key}} as Gefyra's command line writes it.
+
+    namespace: of the carriers that get them. A Secret of another one is refused (SecretElsewhere): the operator may read
+    what whoever writes the mount may not.
+    """
     values = fields(place, written, {"certificate": object, "key": object, "sni": object})
     for name in ("certificate", "key"):
         if name not in values:
             place.report("WrongType", f"{name} is missing", "Give both: {certificate: /tls/tls.crt, key: /tls/tls.key}.")
-    found = {name: _source(place.field(name), value, _HOST if name == "sni" else _PATH) for name, value in values.items()}
+    found = {name: _source(place.field(name), value, _HOST if name == "sni" else _PATH, namespace) for name, value in values.items()}
     return Tls(found.get("certificate", ""), found.get("key", ""), found.get("sni", ""))
 
 
-def _source(place: Place, value: object, plain: re.Pattern[str]) -> str:
+def _source(place: Place, value: object, plain: re.Pattern[str], namespace: str) -> str:
     text = ""
     if isinstance(value, dict):
         secret = fields(place, value, {"secret": dict}).get("secret", {})
@@ -94,9 +107,15 @@ def _source(place: Place, value: object, plain: re.Pattern[str]) -> str:
     elif is_a(place, value, str):
         text = str(value)
     if not _SECRET.fullmatch(text) and (text.startswith("secret:") or not plain.fullmatch(text)):
-        what = "a host name" if plain is _HOST else "an absolute path"
+        what = "a host name of at most 253 characters" if plain is _HOST else "an absolute path"
         cure = "A Secret's key is {secret: {namespace: default, name: web-tls, key: tls.crt}}."
         place.report("WrongType", f"{shown(value)} is neither {what} nor a Secret's key", cure)
+    elif reason := unquotable(text):
+        place.report("WrongType", reason, "Give a shorter path, as in /tls/tls.crt.")
+    elif delivered(text) and (there := secret_key(text)[0]) != namespace:
+        message = f"the Secret is in namespace {there}, the target in {namespace}; a carrier gets no Secret of another namespace"
+        cure = f"Name one of the target's: {{secret: {{namespace: {namespace}, name: web-tls, key: tls.crt}}}}."
+        place.report("SecretElsewhere", message, cure)
     return text
 
 

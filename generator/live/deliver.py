@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from websockets.protocol import State
 
 from carrier2 import contract
-from generator.asked.values import Tls, delivered
+from generator.asked.values import Tls, delivered, secret_key
 from generator.cluster.snapshot import Key
 from generator.live.failures import Forbidden, KubeError, NotFound, Refused, Unreachable
 from generator.live.kube import Kube, path
@@ -34,7 +34,7 @@ def deliver(kube: Kube, pod: Key, delivery: Delivery) -> None:
     """Put the configuration in force. Raises ConfigRefused with the carrier's own words, or a KubeError."""
     text = delivery.text.encode()
     wanted = hashlib.sha256(text).hexdigest()
-    stream = b"".join(f"{name} {len(body)}\n".encode() + body for name, body in (*_tls(kube, delivery.tls), ("nginx.conf", text)))
+    stream = b"".join(f"{name} {len(body)}\n".encode() + body for name, body in (*_tls(kube, pod, delivery.tls), ("nginx.conf", text)))
     said = run(kube, pod, delivery.container, (contract.EXECUTABLE, "apply", wanted), stream)
     if said.strip() != f"applied {wanted}":
         raise ConfigRefused(f"{pod} container {delivery.container}: {said.strip() or 'the carrier gave no answer'}")
@@ -77,18 +77,19 @@ def _answer(messages: Iterable[Message], what: str) -> str:
     raise Unreachable(f"{what}: it ended without a result")
 
 
-def _tls(kube: Kube, sources: Iterable[tuple[int, Tls]]) -> Iterable[tuple[str, bytes]]:
+def _tls(kube: Kube, pod: Key, sources: Iterable[tuple[int, Tls]]) -> Iterable[tuple[str, bytes]]:
     """The TLS files of each port that stand in Secrets, read now; they are kept nowhere."""
     for port, tls in sources:
         for end, source in (("crt", tls.certificate), ("key", tls.key)):
             if delivered(source):
-                yield f"tls/{port}.{end}", _secret(kube, source)
+                yield f"tls/{port}.{end}", _secret(kube, pod, source)
 
 
-def _secret(kube: Kube, source: str) -> bytes:
-    """The value behind `secret:NAMESPACE/NAME:KEY`."""
-    where, _, key = source.removeprefix("secret:").partition(":")
-    namespace, _, name = where.partition("/")
+def _secret(kube: Kube, pod: Key, source: str) -> bytes:
+    """The value behind `secret:NAMESPACE/NAME:KEY`, of the Pod's own namespace and no other."""
+    namespace, name, key = secret_key(source)
+    if namespace != pod.namespace:
+        raise ConfigRefused(f"{pod}: Secret {namespace}/{name} is of another namespace")
     try:
         data = kube.get(Key("Secret", namespace, name)).get("data") or {}
     except (NotFound, Forbidden) as error:
