@@ -287,7 +287,7 @@ def test_a_name_that_is_none_reaches_no_path(kube: Kube, space: str) -> None:
     """A bridge may name any text as its namespace; it is asked for only if it is a name."""
     ask(kube, bridge("alice", space), targetNamespace="../../nodes?x=")
 
-    assert "TargetUnknown" in bascule("check", "-o", "json", code=1) or "TargetMissing" in bascule("check", "-o", "json", code=1)
+    assert "NamespaceNotManaged" in bascule("check", "-o", "json", code=1)
 
 
 # --- an account with less rights -------------------------------------------------------------------------------------
