@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generator.cluster.snapshot import Key, Obj
-from generator.live import operate, serve
+from generator.live import metrics, operate, serve
 from generator.live.certificates import AUTHORITY, CHAIN, CONFIGURATION, HOST, OLDER, SECRET, Kept, _write, keep, renewed, trusting, usable
 from generator.live.failures import NotFound
 from generator.live.kube import Kube
@@ -262,6 +262,7 @@ def test_the_operator_looks_each_minute(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_operator_looks_again_after_anything_unexpected(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A configuration of an odd shape is in the log, and no end of the thread that renews."""
     store, stop = Store(), threading.Event()
+    before = metrics.REGISTRY.get_sample_value("bascule_failures_total") or 0.0
     shown = keep(store, NOW)
     waits: list[float] = []
 
@@ -275,6 +276,7 @@ def test_the_operator_looks_again_after_anything_unexpected(monkeypatch: pytest.
     operate._keep(store, serve.context(shown.chain, shown.key), shown, stop)
     assert waits == [60.0, 5.0, 5.0]
     assert "clientConfig" in caplog.text
+    assert metrics.REGISTRY.get_sample_value("bascule_failures_total") == before + 2
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from generator.cluster.snapshot import Key, Obj, key_of
 from generator.cluster.times import after
+from generator.live import metrics
 from generator.live.farewell import FINALIZER, LABEL, STAYS, due, run
 from generator.live.kube import Kube
 from generator.live.mirror import Mirror
@@ -68,6 +69,8 @@ def test_nothing_unexpected_ends_it(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     mirror = Mirror(Server(), lambda *_: None)
     made = bridge({LABEL: "app"}, [], None)
     mirror.saw(key_of(made), made)
+    before = metrics.REGISTRY.get_sample_value("bascule_failures_total") or 0.0
     run(Server(), mirror, leads, stop)
     assert [each["metadata"]["finalizers"] for each in merged] == [[FINALIZER]]
     assert "something of ours" in caplog.text
+    assert metrics.REGISTRY.get_sample_value("bascule_failures_total") == before + 1

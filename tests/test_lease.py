@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from generator.cluster.snapshot import Key, Obj
 from generator.cluster.times import seconds_between
+from generator.live import metrics
 from generator.live.failures import Conflict, NotFound
 from generator.live.kube import Kube
 from generator.live.lease import DURATION, LEASE, RETRY, Candidate, Seen, claimed, released, seen, wait
@@ -98,12 +99,14 @@ def test_a_lease_of_an_odd_shape_is_no_end(monkeypatch: pytest.MonkeyPatch, capl
         def create(self, obj: Obj) -> Obj:
             return obj
 
+    before = metrics.REGISTRY.get_sample_value("bascule_failures_total") or 0.0
     told: list[str] = []
     running = Running(Server(), "a", told)
     assert running.leads.wait(PATIENCE)
     running.end()
     assert told == ["a leads", "a stops"]
     assert "soon" in caplog.text
+    assert metrics.REGISTRY.get_sample_value("bascule_failures_total") == before + 2
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Final
 
 from generator.cluster.relay import REPORT
 from generator.cluster.snapshot import Key
-from generator.live import accounts, relay
+from generator.live import accounts, metrics, relay
 from generator.live.failures import KubeError
 from generator.live.kube import Kube
 from generator.live.mirror import Mirror
@@ -65,6 +65,7 @@ def run(
                 said = str(error)
             except Exception:  # noqa: BLE001  # nobody would notice a thread that has died
                 _log.exception("connections")
+                metrics.failures.inc()
         if said and said != trouble:
             _log.warning("connections: %s", said)
         trouble = said

@@ -15,6 +15,7 @@ from typing import Final
 
 from generator.cluster.snapshot import Obj, key_of, labels_of
 from generator.cluster.times import seconds_between, written
+from generator.live import metrics
 from generator.live.failures import Conflict, Invalid, KubeError, NotFound
 from generator.live.kube import Kube
 from generator.live.mirror import Mirror
@@ -37,6 +38,7 @@ def run(kube: Kube, mirror: Mirror, leads: Callable[[], bool], stop: threading.E
                 _look(kube, mirror)
         except Exception:  # noqa: BLE001  # nobody would notice a thread that has died
             _log.exception("farewell")
+            metrics.failures.inc()
 
 
 def _look(kube: Kube, mirror: Mirror) -> None:

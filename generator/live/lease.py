@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from generator.cluster.snapshot import Key, Obj
 from generator.cluster.times import written
+from generator.live import metrics
 from generator.live.failures import Conflict, KubeError, NotFound
 from generator.live.kube import Kube
 from generator.names import CONTROL_NAMESPACE
@@ -123,6 +124,7 @@ class Candidate:
                     _log.warning("lease: %s", error)
                 except Exception:  # noqa: BLE001  # without this thread nobody leads any more
                     _log.exception("lease")
+                    metrics.failures.inc()
                 if not leading and self.leads():
                     leading = True
                     _log.info("%s leads", self._me)

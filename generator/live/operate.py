@@ -143,6 +143,7 @@ def _keep(kube: Kube, tls: ssl.SSLContext, shown: certificates.Kept, stop: threa
             wait = _RETRY
         except Exception:  # nobody would notice a thread that has died
             log.exception("certificates")
+            metrics.failures.inc()
             wait = _RETRY
 
 
