@@ -55,7 +55,18 @@ one and one in the making stay below 11 MB, of 16 MiB.
 """
 
 WORKER_CONNECTIONS = 1024
-"""Of one worker; a proxied request is two. nginx takes 430 bytes for each at once (ngx_event_process_init), in lingering workers too."""
+"""Of one worker, at least; a proxied request is two. When less than a sixteenth is left, nginx ends clients that have asked nothing yet
+(ngx_drain_connections). It takes 430 bytes for each at once (ngx_event_process_init), in lingering workers too, so that 2,048 are too many
+for 16 MiB (tests/test_constrained.py).
+"""
+
+MOST_CONNECTIONS = 16384
+"""Of one worker, at most: 7 MB."""
+
+CONNECTION_BYTES = 64 << 10
+"""Of the container's memory limit, for one connection above WORKER_CONNECTIONS. It takes 2 kB in five workers and half of a request, which
+has 52 kB while nobody reads its answer (measured with 1,900; `proxy_buffer_size` is 32 kB of it); TLS on both sides about doubles that.
+"""
 
 
 def run_dir(container: str) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from carrier2.contract import WORKER_CONNECTIONS
+
 Kind = Literal["path", "method", "header", "query", "cookie"]
 Match = Literal["exact", "prefix", "regex"]
 
@@ -95,6 +97,7 @@ class Dispatch:
 
     service: IP addresses of Service Y' (the backup for unmatched traffic), at least one.
     ipv6: the Pods have IPv6 addresses, so the carrier listens on both.
+    connections: that a worker has at once; a proxied request is two.
     shadows: hostname of an original (as `uname -n` prints it, lower case) -> IPs of its own shadow(s), first one its own.
     """
 
@@ -102,3 +105,4 @@ class Dispatch:
     service: str
     shadows: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ipv6: bool = False
+    connections: int = WORKER_CONNECTIONS

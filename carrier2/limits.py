@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from carrier2.contract import MAX_REGEXES
+from carrier2.contract import CONNECTION_BYTES, MAX_REGEXES, MOST_CONNECTIONS, WORKER_CONNECTIONS
 from carrier2.directive import Unquotable, render, value
 from carrier2.dispatch import Condition, Route
 from carrier2.maps import Look, Signature, fields, looks, router
@@ -73,6 +73,11 @@ def _named(look: Look) -> int:
 def _size(text: str) -> int:
     """Bytes that a text has at most once it is written: escaped for a regex, and quoted."""
     return sum(_WORST if c == "$" else len(c.encode("utf-8", "surrogatepass")) if c.isalnum() else 4 for c in text)
+
+
+def connections(memory: int | None) -> int:
+    """That a worker has at once, in a container with so many bytes of memory, None for as many as it likes."""
+    return MOST_CONNECTIONS if memory is None else min(max(memory // CONNECTION_BYTES, WORKER_CONNECTIONS), MOST_CONNECTIONS)
 
 
 def unquotable(text: str) -> str:

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from carrier2 import accesslog, directive, processes, upstreams
-from carrier2.contract import WORKER_CONNECTIONS
 from carrier2.directive import DOLLAR, Directive, Quoted, block, simple
 from carrier2.dispatch import Dispatch, Listener
 from carrier2.maps import fields, router
@@ -33,6 +32,9 @@ FOREVER = "24h"
 
 UDP_SESSION = "60s"
 """How long a client's UDP port keeps its shadow without traffic."""
+
+_FILES = 128
+"""Of a worker, that are no connection. Where the container's own limit is lower, nginx says so ([alert]) and keeps to that one."""
 
 _APPLICATION_HEADERS = ("Date", "Server", "X-Pad", *(f"X-Accel-{n}" for n in ("Expires", "Redirect", "Limit-Rate", "Buffering", "Charset")))
 _NOT_OURS_TO_OBEY = (*(h for h in _APPLICATION_HEADERS if h.startswith("X-Accel-")), "Expires", "Cache-Control", "Set-Cookie", "Vary")
@@ -56,7 +58,8 @@ def render(dispatch: Dispatch, place: Place | None = None) -> str:
             simple("worker_shutdown_timeout", "1h", note="how long a reload lets open connections live"),
             simple("pid", "nginx.pid"),
             simple("error_log", "stderr", "warn"),
-            block("events", of=[simple("worker_connections", WORKER_CONNECTIONS)]),
+            simple("worker_rlimit_nofile", dispatch.connections + _FILES),
+            block("events", of=[simple("worker_connections", dispatch.connections)]),
             *([block("http", of=_http(dispatch, http, place))] if http else []),
             *([block("stream", of=_stream(dispatch, stream, place))] if stream else []),
         ]

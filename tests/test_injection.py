@@ -54,6 +54,7 @@ DIRECTIVES = frozenset(
     proxy_request_buffering proxy_send_timeout proxy_set_header proxy_ssl_name proxy_ssl_server_name proxy_temp_path proxy_timeout
     recursive_error_pages return scgi_temp_path send_timeout server server_tokens ssl_certificate ssl_certificate_key sticky stream
     upstream user uwsgi_temp_path variables_hash_bucket_size variables_hash_max_size worker_connections worker_processes
+    worker_rlimit_nofile
     worker_shutdown_timeout""".split()
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import carrier2
+from carrier2.limits import connections
 from generator import names
 from generator.asked.intent import Claim
 from generator.cluster import selectors
@@ -49,7 +50,8 @@ def configure(
             continue
         hosts = routing.shadow_addresses(items, own, spare, pods)
         spoken = annotations_of(live).get(names.HTTP_PORTS, "").split() if live else []
-        model = replace(routing.dispatch(claim, reached, address, hosts, frozenset(spoken)), ipv6=ipv6)
+        room = connections(routing.memory_limit((o.pod for o in scene.live), container))
+        model = replace(routing.dispatch(claim, reached, address, hosts, frozenset(spoken)), ipv6=ipv6, connections=room)
         text = carrier2.render(model)
         outcome.dispatches[container], outcome.configs[container], outcome.texts[container] = model, config_hash(text), text
         outcome.tls[container] = routing.tls_of(claim, model)

@@ -10,6 +10,7 @@ from carrier2.dispatch import Address, Destination, Dispatch, Listener, Route
 from generator.asked.bridge import Bridge, Tls
 from generator.asked.intent import Claim
 from generator.asked.values import delivered
+from generator.cluster import quantity
 from generator.cluster.quantity import whole
 from generator.cluster.relay import SERVICE, port_at, relay_of
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
@@ -116,6 +117,13 @@ def _behind(service: Obj) -> Obj:
     """The Pods behind a Service, as a NetworkPolicy names them."""
     there = {"matchLabels": {"kubernetes.io/metadata.name": service["metadata"]["namespace"]}}
     return {"namespaceSelector": there, "podSelector": {"matchLabels": service["spec"].get("selector") or {}}}
+
+
+def memory_limit(pods: Iterable[Obj], container: str) -> int | None:
+    """The least bytes of memory that the container may have in one of these Pods, None if none has a limit."""
+    specs = (c for pod in pods for c in pod["spec"]["containers"] if c["name"] == container)
+    limits = [((c.get("resources") or {}).get("limits") or {}).get("memory") for c in specs]
+    return min((int(quantity.parse(limit)) for limit in limits if limit is not None), default=None)
 
 
 def dispatch(
