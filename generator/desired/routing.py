@@ -11,7 +11,6 @@ from generator.asked.bridge import Bridge, Tls
 from generator.asked.intent import Claim
 from generator.asked.values import delivered
 from generator.cluster import quantity
-from generator.cluster.quantity import whole
 from generator.cluster.relay import SERVICE, port_at, relay_of
 from generator.cluster.snapshot import Key, Obj, Snapshot, key_of
 from generator.cluster.workload import Original, hostname_of, ips_of
@@ -69,7 +68,7 @@ def connect(snapshot: Snapshot, endpoint: str) -> Connection | str:
     """The Connection for `host:port`, or why there is none. A host is an IP or a Service's cluster DNS name."""
     host, _, tail = endpoint.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    port = whole(tail, 5) or 0
+    port = quantity.whole(tail, 5) or 0
     if not 0 < port < 65536:
         return f"clusterEndpoint {endpoint!r} is not HOST:PORT"
     try:
