@@ -5,7 +5,7 @@ live.py     the account on a cluster, its errors, a line while it takes long
 states.py   how far each target and bridge is, for `status` and `apply`
 winner.py   who gets a request, for `explain` and `ui`
 holding.py  a connection that a command holds, and what it tells of it
-bridging.py what becomes of a bridge that a command makes
+bridging.py a bridge that a command makes and holds; leaving.py takes it down
 target.py   `--target`: what a user writes -> a workload and its container
 wishes.py   what `bridge` and `apply` write, and whose end they wait for
 waiting.py  looking again and again, with a deadline

@@ -1,15 +1,14 @@
-"""A bridge that a command makes: written, held while its requests are shown, and taken down."""
+"""A bridge that a command makes: written, and held while its requests are shown."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from generator.cli import asking, holding, live
-from generator.cli.states import Target, judge, pending
+from generator.cli.leaving import taken_down
 from generator.cli.stream import Source, clock
 from generator.cli.wishes import Concerned, put, wishes
 from generator.cluster.snapshot import Key, Obj, annotations_of, key_of
@@ -21,12 +20,10 @@ if TYPE_CHECKING:
 
 _SOON, _LATER = 0.1, 2.0
 """Seconds between two looks at the bridge, until it is ACTIVE and from then on."""
-_BACK: Final = 0.2
-"""Seconds between two looks at the way back: each is some twenty lists."""
 _NOTICED: Final = 1.0
 """Seconds after which it is said what is waited for."""
 _PATIENCE: Final = 60.0
-"""Seconds that the way back may take, and that a detached bridge has to be given its port."""
+"""Seconds that a detached bridge has to be given its port."""
 _SILENT: Final = 20.0
 """Seconds for which the user's process does not listen, after which the bridge is to wait for it: less than its grace, asking.GRACE."""
 _TRIES: Final = 5
@@ -124,7 +121,7 @@ def attached(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell, st
             lost = _hold(kube, asked, connection, tell, stop)
         finally:
             stop.set()  # from here on another Ctrl-C leaves at once
-            down = _taken_down(source, asked, plan, tell)
+            down = taken_down(source, asked, plan, tell)
     if lost:
         tell("lost", f"{name}: {lost}", bridge=name)
     return 0 if down and not lost else 1
@@ -218,55 +215,3 @@ def _nobody(kube: Kube) -> str:
     except (InputError, KubeError):
         return ""
     return "" if found.holder else f"; {found.words}"
-
-
-def _taken_down(source: Source, asked: Obj, plan: Concerned, tell: holding.Tell) -> bool:
-    """Delete the bridge, and wait until its target is told; whether that was seen."""
-    from generator.live.failures import KubeError, NotFound  # noqa: PLC0415  # only when a cluster is written to
-
-    kube, name, key = source.kube, asked["metadata"]["name"], key_of(asked)
-    deadline, why = time.monotonic() + _PATIENCE, ""
-    asked_for = deleted = False
-    tell("removing", f"taking {name} down", bridge=name)
-    try:
-        while time.monotonic() < deadline:
-            try:
-                if not asked_for:
-                    kube.delete(key)
-                    asked_for = True
-                if not deleted:
-                    kube.get(key)
-            except NotFound:
-                deleted = True
-            except KubeError as error:
-                why = str(error)
-            if deleted and not (why := _left(source, plan)):
-                tell("removed", f"{name} is taken down", bridge=name)
-                return True
-            time.sleep(_BACK)
-    except KeyboardInterrupt:
-        tell("left", _stays(name, deleted=deleted), bridge=name)
-        raise
-    tell("left", f"{_stays(name, deleted=deleted)} ({why})", bridge=name)
-    return False
-
-
-def _stays(name: str, *, deleted: bool) -> str:
-    if deleted:
-        return f"{name} is deleted; what it changed is put back by the operator, `bascule status` shows how far it is"
-    by_itself = f"it goes by itself in {asking.GRACE} s, in a day if your process did not listen"
-    return f"{name} is there still; {by_itself}, or: kubectl -n gefyra delete gefyrabridge {name}"
-
-
-def _left(source: Source, plan: Concerned) -> str:
-    """What of the bridge is still in the cluster, "" if nothing is, or where the account cannot see it."""
-    if not plan.items:
-        return ""
-    try:
-        found = judge(*replace(source, asked=()).read().judged())
-    except InputError as error:
-        forbidden = all(p.code == "ClusterForbidden" for p in error.problems)
-        return "" if forbidden else error.problems[0].message
-    items = plan.of(found)
-    wanted = any(isinstance(item, Target) and item.state not in ("ACTIVE", "RESTORING") for item in items)
-    return "" if wanted else "; ".join(pending(items))  # a target on its way for others has not this bridge in it
