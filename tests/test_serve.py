@@ -265,7 +265,7 @@ def test_of_many_reviews_at_once_none_is_cut() -> None:
 
 def test_whoever_connects_is_answered_however_many_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest connections are ended for the newest, and no more stay than there may be."""
-    monkeypatch.setattr(bounded, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(bounded, "AGE", 0.0)
     with answering(length) as (port, client), ExitStack() as stack:
         silent = []
         for _ in range(2 * bounded.CONNECTIONS):

@@ -21,6 +21,8 @@ SMALL: Final = 32 * 1024
 """Bytes of a body that needs no place of its own; a review of a bridge has some 5,000."""
 BODY_SECONDS: Final = 10.0
 """For a body, with its wait for a place: as long as the API server waits for the answer (`timeoutSeconds` of the overlays)."""
+AGE: Final = BODY_SECONDS
+"""Seconds after which a connection may be ended for another: no review takes longer."""
 CONNECTIONS: Final = 64
 """Open at once, and as many again while none of them is old; the API server has one for each review that is on its way."""
 BUFFER: Final = 64 * 1024
@@ -79,7 +81,7 @@ class Listener(socket.socket):
             made.close()
             raise ConnectionAbortedError
         for old, since in self._open[: max(0, len(self._open) + 1 - CONNECTIONS)]:
-            if now - since >= BODY_SECONDS:
+            if now - since >= AGE:
                 with contextlib.suppress(OSError):  # it has gone by itself, or was ended before
                     old.shutdown(socket.SHUT_RDWR)
         self._open = (*self._open, (made, now))
