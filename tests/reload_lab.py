@@ -127,11 +127,13 @@ def steps(pod: Pod, job: dict[str, Any]) -> list[dict[str, Any]]:
                 for path, text in step.get("mounted", {}).items():
                     Path(path).unlink(missing_ok=True)  # kubelet brings new files too; nginx takes one of the same second for the old
                     Path(path).write_text(text)
+                until(lambda: len(pod.children()) == 1)  # those that a reload has retired take their time
                 before = pod.children()
                 code, said, noise = pod.apply(stream[: step.get("cut", len(stream))], step.get("hash", digest), shell)
                 crowd = crowd or Crowd({"all the while": http_client(b"", 20)})
-                stored = (RUN / CONFIG).read_text()
-                told = {"code": code, "said": said, "seen": seen(), "stored": stored, "same": before == pod.children()}
+                told = {"code": code, "said": said, "seen": seen(), "stored": (RUN / CONFIG).read_text()}
+                until(lambda: len(pod.children()) == 1)
+                told["same"] = before == pod.children()
                 outcome.append({**told, "noise": noise})
                 if blocker:
                     blocker.terminate()

@@ -23,7 +23,7 @@ BODY_SECONDS: Final = 10.0
 """For a body, with its wait for a place: as long as the API server waits for the answer (`timeoutSeconds` of the overlays)."""
 AGE: Final = BODY_SECONDS
 """Seconds after which a connection may be ended for another: no review takes longer."""
-CONNECTIONS: Final = 64
+CONNECTIONS: Final = 32
 """Open at once, and as many again while none of them is old; the API server has one for each review that is on its way."""
 BUFFER: Final = 64 * 1024
 """Bytes that the system keeps of a connection until they are read: asyncio reads all of them at once."""
