@@ -26,7 +26,7 @@ from generator.live.failures import KubeError
 from generator.live.portforward import forward
 from generator.names import AWAY_GRACE, RELAY_PORTS
 from tests.command_lab import Running
-from tests.live.lab import CARRIER, Lab, Namespace, header, until, workload
+from tests.live.lab import CARRIER, Lab, Load, Namespace, header, until, workload
 from tests.live.laptop import GRPC, HTTP, Laptop, client, laptop
 
 MEGABYTES = int(os.environ.get("BASCULE_RELAY_MEGABYTES", "256"))
@@ -73,6 +73,13 @@ def asked(space: Namespace, name: str) -> str:
     return space.ask("web", "-H", f"x-user: {name}")
 
 
+def unharmed(load: Load) -> None:
+    """Of its requests, of which there are some, none is lost, and none answered by anybody else."""
+    assert load.told["ok"], load
+    assert not load.told["failed"], load
+    assert not load.told["misrouted"], load
+
+
 def test_one_command_brings_a_users_requests_and_no_others(lab: Lab, shop: Namespace, alice: Laptop) -> None:
     """HTTP, websockets and gRPC with the header reach the laptop, all else the cluster, none is lost; Ctrl-C puts everything back."""
     before = shop.owned()
@@ -98,13 +105,9 @@ def test_one_command_brings_a_users_requests_and_no_others(lab: Lab, shop: Names
             )
             stack.close()
             for load in loads:
-                assert load.told["ok"], load
-                assert not load.told["failed"], load
-                assert not load.told["misrouted"], load
+                unharmed(load)
         shop.restored()
-    assert others.told["ok"], others
-    assert not others.told["failed"], others
-    assert not others.told["misrouted"], others
+    unharmed(others)
     shop.as_before(before)
     assert left(lab) == {"GefyraClient gefyra/alice"}
 
@@ -180,9 +183,7 @@ def test_a_laptop_that_vanishes_and_comes_back(lab: Lab, shop: Namespace, alice:
             assert made.told("lost")
             assert made.end() == 1
         for load in (nobodys, bobs):
-            assert load.told["ok"], load
-            assert not load.told["failed"], load
-            assert not load.told["misrouted"], load
+            unharmed(load)
     shop.restored()
 
 
@@ -213,9 +214,7 @@ def test_a_process_that_comes_and_goes(lab: Lab, shop: Namespace, alice: Laptop)
             time.sleep(2)
         assert made.end() == 0
     for load in (before, later_on):
-        assert load.told["ok"], load
-        assert not load.told["failed"], load
-        assert not load.told["misrouted"], load
+        unharmed(load)
     shop.restored()
 
 

@@ -11,13 +11,14 @@ import pykube
 import pytest
 
 from generator.asked.admission import read
+from generator.asked.values import Tls
 from generator.cluster.snapshot import Key, Obj, Snapshot, labels_of
 from generator.cluster.times import after
 from generator.desired.generate import Desired, generate
 from generator.live import apply, metrics, reconcile
 from generator.live.deliver import ConfigRefused, deliver
 from generator.live.failures import Conflict, Forbidden, KubeError, NotFound, Unreachable
-from generator.live.kube import Kube
+from generator.live.kube import Kube, connect
 from generator.live.mirror import Mirror
 from generator.live.reconcile import Reconciler
 from generator.names import ROLE
@@ -109,16 +110,9 @@ def test_a_secret_that_cannot_be_read_is_the_configurations_fault(error: KubeErr
             assert key == Key("Secret", "shop", "web-tls")
             raise error
 
-    tls = generate_tls()
+    tls = Tls("secret:shop/web-tls:tls.crt", "secret:shop/web-tls:tls.key", "")
     with pytest.raises(ConfigRefused, match="Secret shop/web-tls cannot be read: "):
         deliver(cast(Kube, Without()), Key("Pod", "shop", "web-0"), Delivery("app", "", ((8080, tls),)))
-
-
-def generate_tls() -> Any:
-    """Keys in a Secret."""
-    from generator.asked.values import Tls  # noqa: PLC0415
-
-    return Tls("secret:shop/web-tls:tls.crt", "secret:shop/web-tls:tls.key", "")
 
 
 def test_carriers_that_do_not_answer_hold_up_no_other_write(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +138,7 @@ def test_carriers_that_do_not_answer_hold_up_no_other_write(monkeypatch: pytest.
 @pytest.mark.parametrize(("error", "delivered"), [(None, True), (Conflict("it has changed", 409), False), (Forbidden("no", 403), True)])
 def test_a_pod_is_held_before_carriers_are_delivered_to(monkeypatch: pytest.MonkeyPatch, error: KubeError | None, delivered: bool) -> None:
     """It serves until then. If it has changed, all is planned again at once; if it cannot be held, the others go on all the same."""
-    server, new = Yes(), Key("Pod", "shop", "new")
+    new = Key("Pod", "shop", "new")
 
     class Server(Yes):
         def patch(self, key: Key, operations: object, subresource: str = "") -> Obj:
@@ -274,8 +268,6 @@ def test_what_was_given_more_time_is_not_deleted(server: Cluster, monkeypatch: p
     assert (delete.key, delete.version) == (BOB, "7")
 
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig))
-    from generator.live.kube import connect  # noqa: PLC0415
-
     kube = connect()
     made = kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "expired", "namespace": "default"}})
     key = Key("ConfigMap", "default", "expired")

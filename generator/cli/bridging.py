@@ -43,7 +43,8 @@ def _write(kube: Kube, asked: Obj) -> None:
         try:
             with live.answers(kube):
                 there = _there(kube, key)
-                wish = wishes([_patient(asked) if there else asked], map(_anew, there), delete=False)[0]
+                # its client may have been away for longer than a command's bridge would wait
+                wish = wishes([_graced(asked, asking.GRACE, asking.SILENT_GRACE) if there else asked], map(_anew, there), delete=False)[0]
                 put(kube, wish._replace(op="patch" if there else "create"))
         except Conflict as error:  # the operator has written to it meanwhile
             if not left:
@@ -62,12 +63,12 @@ def _anew(there: Obj) -> Obj:
     return {**kept, "metadata": {**there["metadata"], "annotations": annotations}}
 
 
-def _patient(asked: Obj) -> Obj:
-    """For one that is there already: its client may have been away for longer than a command's bridge would wait."""
-    if AWAY_GRACE not in annotations_of(asked):
-        return asked
-    metadata = asked["metadata"]
-    return {**asked, "metadata": {**metadata, "annotations": {**metadata["annotations"], AWAY_GRACE: asking.SILENT_GRACE}}}
+def _graced(obj: Obj, before: str, after: str) -> Obj:
+    """The bridge with the grace `after`, if it has `before`; itself if it has another one or none."""
+    annotations = annotations_of(obj)
+    if annotations.get(AWAY_GRACE) != before:
+        return obj
+    return {**obj, "metadata": {**obj["metadata"], "annotations": {**annotations, AWAY_GRACE: after}}}
 
 
 def _there(kube: Kube, key: Key) -> list[Obj]:
@@ -182,12 +183,10 @@ def _wait_for_process(kube: Kube, obj: Obj, *, wait: bool) -> None:
     """
     from generator.live.failures import KubeError  # noqa: PLC0415  # only when a cluster is written to
 
-    before, after = (asking.GRACE, asking.SILENT_GRACE) if wait else (asking.SILENT_GRACE, asking.GRACE)
-    annotations = annotations_of(obj)
-    if annotations.get(AWAY_GRACE) == before and (wait or obj.get("state") == "ACTIVE"):
-        metadata = {**obj["metadata"], "annotations": {**annotations, AWAY_GRACE: after}}
+    wanted = _graced(obj, asking.GRACE, asking.SILENT_GRACE) if wait else _graced(obj, asking.SILENT_GRACE, asking.GRACE)
+    if wanted is not obj and (wait or obj.get("state") == "ACTIVE"):
         with contextlib.suppress(KubeError):  # the next look does it
-            kube.replace({**obj, "metadata": metadata})
+            kube.replace(wanted)
 
 
 def _missing(obj: Obj, held: bool, silent: list[int]) -> str:

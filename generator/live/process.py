@@ -21,8 +21,8 @@ _ON_ITS_WAY: Final = (errno.EINPROGRESS, errno.EALREADY)
 _AGAIN: Final = 0.25
 """Seconds until a process that does not listen is tried again."""
 
-_AT_ONCE: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER: the port is free for its process as soon as the socket is closed."""
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER of a socket that is gone as soon as it is closed: its port is free, and whoever is at the other end sees a reset."""
 
 Turned = Callable[[bool], None]
 """turned(listens)"""
@@ -56,7 +56,7 @@ class Process:
                     if made.getsockname() != made.getpeername():
                         stack.pop_all()
                         return made
-                    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)  # the kernel took the free port itself
+                    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # the kernel took the free port itself
                 elif code in _ON_ITS_WAY or (host == _HOSTS[0] and code != errno.ECONNREFUSED):
                     unsure = True
         raise OSError("it takes nobody for now, or this machine has no room") if unsure else ConnectionRefusedError

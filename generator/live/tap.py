@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from queue import SimpleQueue
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final
 
-from generator.live.process import Process, Turned
+from generator.live.process import RESET, Process, Turned
 from generator.live.turns import Task, Wait, run
 from generator.watching import Seen, Watcher
 
@@ -28,7 +27,6 @@ _PAUSE: Final = 0.05
 """Seconds until accept(2) is tried again, where the machine has no room."""
 _UNTOLD: Final = 10_000
 """Requests that may wait to be told. Where a terminal stands still, those that come on top are not told."""
-_RESET: Final = struct.pack("ii", 1, 0)
 
 Look = Callable[[bytes], None]
 Tell = Callable[[Seen], None]
@@ -109,7 +107,7 @@ def _serve(caller: socket.socket, made: socket.socket, process: Process, tell: T
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             with contextlib.suppress(OSError):
-                caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             if isinstance(error, ConnectionRefusedError):
                 yield from process.refused()
             return
